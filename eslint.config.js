@@ -10,7 +10,7 @@ const layers = LEVELS.flatMap((level, height) =>
   level.map((folder) => {
     const forbidden = LEVELS.slice(height)
       .flat()
-      .filter((other) => other !== folder && !(folder === "training" && other === "search"));
+      .filter((other) => other !== folder);
     return {
       files: [`offchain/${folder}/**/*.ts`],
       rules: {
