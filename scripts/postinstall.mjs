@@ -1,9 +1,16 @@
-// npm running on Node < 22 silently skips Hardhat's native EDR package: it is an optional dependency
-// whose "engines" ask for Node >= 22. Lifecycle scripts see node_modules/.bin first, so on linux-x64 this
-// file already runs on the Node 24 that npm has just unpacked, and a second, script-less install adds it.
+// Runs after every install, on the Node 24 that npm has just unpacked where the machine's own is older.
 import { spawnSync } from "node:child_process";
+import { existsSync, lstatSync, symlinkSync } from "node:fs";
 import { createRequire } from "node:module";
 
+// npm links the commands of dependencies but not the project's own; with the link, `npx ponas` starts at once.
+const link = "node_modules/.bin/ponas";
+if (process.platform !== "win32" && existsSync("node_modules/.bin") && lstatSync(link, { throwIfNoEntry: false }) === undefined) {
+  symlinkSync("../../offchain/cli/ponas.ts", link);
+}
+
+// npm running on Node < 22 silently skips Hardhat's native EDR package: it is an optional dependency whose "engines"
+// ask for Node >= 22. A second, script-less install adds it.
 const fromHardhat = createRequire(import.meta.resolve("hardhat/package.json"));
 try {
   fromHardhat("@nomicfoundation/edr");
