@@ -25,7 +25,7 @@ export default defineConfig({
   networks: {
     default: { type: "edr-simulated", chainType: "l1" },
     chain: { type: "edr-simulated", chainType: "l1", chainId: 31337, mining: { auto: false, interval: BLOCK_INTERVAL } },
-    localhost: { type: "http", chainType: "l1", url: "http://127.0.0.1:8545" },
+    localhost: { type: "http", chainType: "l1", url: process.env.PONAS_RPC_URL ?? "http://127.0.0.1:8545" },
   },
   test: {
     solidity: {

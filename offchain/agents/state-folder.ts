@@ -1,0 +1,70 @@
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+import { dirname, join } from "node:path";
+
+import type { z } from "zod";
+
+import { parseWith } from "../protocol/architecture.ts";
+import { PonasError } from "../protocol/errors.ts";
+
+/** What an agent must still know after it was killed: small files, each written whole or not at all. */
+export interface StateFolder {
+  readonly path: string;
+  /** The file's value, or undefined where it does not exist. @throws PonasError bad-input where it is damaged */
+  read<T>(name: string, schema: z.ZodType<T>): T | undefined;
+  readBytes(name: string): Uint8Array | undefined;
+  /** Replaces the file; after the return it survives a crash of the machine. */
+  write(name: string, value: unknown): void;
+  writeBytes(name: string, bytes: Uint8Array): void;
+}
+
+/** Opens (and makes) a folder that only this user may read: keys of test sets lie in it. */
+export function createStateFolder(path: string): StateFolder {
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  const writeBytes = (name: string, bytes: Uint8Array): void => {
+    const file = join(path, name);
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    const fresh = `${file}.${process.pid}.new`;
+    const handle = openSync(fresh, "w", 0o600);
+    try {
+      for (let at = 0; at < bytes.length; ) at += writeSync(handle, bytes, at);
+      fsyncSync(handle);
+    } catch (error) {
+      rmSync(fresh, { force: true });
+      throw error;
+    } finally {
+      closeSync(handle);
+    }
+    renameSync(fresh, file);
+    const folder = openSync(dirname(file), "r");
+    try {
+      fsyncSync(folder); // the rename itself
+    } finally {
+      closeSync(folder);
+    }
+  };
+  const readBytes = (name: string): Uint8Array | undefined => {
+    try {
+      return readFileSync(join(path, name));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+      throw error;
+    }
+  };
+  return {
+    path,
+    readBytes,
+    writeBytes,
+    read: (name, schema) => {
+      const bytes = readBytes(name);
+      if (bytes === undefined) return undefined;
+      let json: unknown;
+      try {
+        json = JSON.parse(Buffer.from(bytes).toString("utf8"));
+      } catch (cause) {
+        throw new PonasError("bad-input", `The state file ${join(path, name)} is not JSON.`, { cause });
+      }
+      return parseWith(schema, json, `The state file ${join(path, name)}`);
+    },
+    write: (name, value) => writeBytes(name, Buffer.from(`${JSON.stringify(value, null, 1)}\n`)),
+  };
+}

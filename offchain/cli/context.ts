@@ -1,0 +1,162 @@
+import { readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+
+import { Option, type Command } from "commander";
+
+import { createChainClient, checkDeployment, walletOf, type ChainClient } from "../protocol/chain-client.ts";
+import { readDeployment } from "../protocol/deployment.ts";
+import { PonasError } from "../protocol/errors.ts";
+import { createLog, LOG_FORMATS, type Log, type LogFormat } from "../protocol/log.ts";
+
+/** What every command of one process shares. */
+export interface Context {
+  /** Fires at Ctrl-C, SIGTERM, or when the parent that asked for it (PONAS_PARENT) is gone. */
+  readonly signal: AbortSignal;
+  interrupted(): boolean;
+  /** Prints one result: the JSON value alone on stdout with `--json`, else the text for people. */
+  print(json: boolean | undefined, value: unknown, text: string): void;
+  setExitCode(code: number): void;
+  exitCode(): number;
+  dispose(): void;
+}
+
+export function createContext(): Context {
+  const controller = new AbortController();
+  let interrupted = false;
+  let code = 0;
+  const stop = (): void => {
+    if (interrupted) process.exit(130); // the second Ctrl-C does not wait
+    interrupted = true;
+    controller.abort(new PonasError("aborted", "Stopped."));
+  };
+  process.on("SIGINT", stop);
+  process.on("SIGTERM", stop);
+  const watch = watchParent(() => controller.abort(new PonasError("aborted", "The process that started this is gone.")));
+  return {
+    signal: controller.signal,
+    interrupted: () => interrupted || controller.signal.aborted,
+    print: (json, value, text) => {
+      process.stdout.write(json === true ? `${JSON.stringify(value, bigintAsText)}\n` : `${text}\n`);
+    },
+    setExitCode: (next) => {
+      code = next;
+    },
+    exitCode: () => code,
+    dispose: () => {
+      process.off("SIGINT", stop);
+      process.off("SIGTERM", stop);
+      clearInterval(watch);
+    },
+  };
+}
+
+/** Amounts are bigints; in JSON they stand as decimal strings, since a double would round them. */
+export function bigintAsText(_key: string, value: unknown): unknown {
+  return typeof value === "bigint" ? value.toString() : value;
+}
+
+/** A demo that is killed with −9 cannot stop its children: so the children watch it. */
+function watchParent(gone: () => void): NodeJS.Timeout | undefined {
+  const parent = Number(process.env.PONAS_PARENT ?? 0);
+  if (parent === 0) return undefined;
+  const timer = setInterval(() => {
+    if (process.ppid !== parent) gone();
+  }, 1000);
+  timer.unref();
+  return timer;
+}
+
+// ————— Options shared by the daemons —————
+
+export interface DaemonOptions {
+  readonly rpc: string;
+  readonly deployment: string;
+  readonly keyFile?: string;
+  readonly stateDir?: string;
+  readonly log: LogFormat;
+  readonly depth: number;
+  readonly name?: string;
+}
+
+export function addChainOptions(command: Command): Command {
+  return command
+    .option("--rpc <url>", "JSON-RPC endpoint of the chain", process.env.PONAS_RPC_URL ?? "http://127.0.0.1:8545")
+    .option("--deployment <file>", "addresses of the contracts", process.env.PONAS_DEPLOYMENT ?? "deployment.json")
+    .option("--key-file <file>", "file with the account's private key (else the variable PONAS_PRIVATE_KEY)")
+    .option("--state-dir <folder>", "what must survive a restart (default: ~/.ponas/<account>)")
+    .option("--depth <blocks>", "blocks on top before a transaction counts", wholeNumber("--depth", 0), 0)
+    .option("--name <name>", "name in the log")
+    .addOption(new Option("--log <format>", "log format on stderr").choices([...LOG_FORMATS]).default("text"));
+}
+
+export interface Session {
+  readonly chain: ChainClient;
+  readonly log: Log;
+  readonly stateDir: string;
+}
+
+/** Opens the chain for a daemon: key, deployment and node are checked before anything else happens. */
+export async function openSession(role: string, options: DaemonOptions, { signal }: Context): Promise<Session> {
+  const log = createLog(options.name ?? role, { format: options.log });
+  const deployment = readDeployment(options.deployment);
+  const privateKey = readKey(options.keyFile);
+  const { address } = walletOf(privateKey);
+  const chain = createChainClient({ rpcUrl: options.rpc, deployment, privateKey, log, signal, depth: options.depth });
+  await chain.head();
+  await checkDeployment(chain, options.rpc);
+  return { chain, log, stateDir: options.stateDir ?? join(homedir(), ".ponas", address) };
+}
+
+function readKey(keyFile: string | undefined): string {
+  if (keyFile === undefined) {
+    const key = process.env.PONAS_PRIVATE_KEY;
+    if (key !== undefined) return key;
+    throw new PonasError("wrong-key", "This needs a private key, and none was given.", {
+      cure: "pass --key-file or set PONAS_PRIVATE_KEY",
+    });
+  }
+  try {
+    return readFileSync(keyFile, "utf8");
+  } catch (cause) {
+    throw new PonasError("wrong-key", `The key file ${keyFile} cannot be read.`, { cause });
+  }
+}
+
+// ————— Parsing of options —————
+
+/** A parser of whole numbers for commander. @throws PonasError usage */
+export function wholeNumber(flag: string, least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < least || value > most) {
+      const range = most === Number.MAX_SAFE_INTEGER ? `of ${least} or more` : `from ${least} to ${most}`;
+      throw new PonasError("usage", `${flag} takes a whole number ${range}, not "${text}".`);
+    }
+    return value;
+  };
+}
+
+/** An amount of the asset in units (10^-18), as a decimal number of whole tokens: "1.5". @throws PonasError usage */
+export function amount(flag: string): (text: string) => bigint {
+  return (text) => {
+    const match = /^(\d{1,40})(?:\.(\d{1,18}))?$/.exec(text);
+    if (match === null) throw new PonasError("usage", `${flag} takes an amount such as 100 or 0.5, not "${text}".`);
+    return BigInt(match[1]!) * 10n ** 18n + BigInt((match[2] ?? "").padEnd(18, "0"));
+  };
+}
+
+/** Reads a JSON file. @throws PonasError bad-input */
+export function readJsonFile(file: string): unknown {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (cause) {
+    throw new PonasError("bad-input", `The file ${file} cannot be read.`, { cause });
+  }
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new PonasError("bad-input", `The file ${file} is not JSON.`, { cause });
+  }
+}
