@@ -19,9 +19,9 @@ export interface Graph {
   /** Adds a node with several outputs and returns their names. */
   ops(type: string, inputs: readonly string[], outputs: number, attributes?: Record<string, Attribute>): string[];
   /** A float32 constant. @param dims [] for a scalar */
-  floats(data: Float32Array | readonly number[], dims: readonly number[]): string;
+  floats(data: ArrayLike<number>, dims: readonly number[]): string;
   /** A float64 constant. */
-  doubles(data: Float64Array | readonly number[], dims: readonly number[]): string;
+  doubles(data: ArrayLike<number>, dims: readonly number[]): string;
   /** An int64 constant: shapes, axes, pads. A vector unless dims are given. */
   ints(data: readonly number[], dims?: readonly number[]): string;
   /** Declares an input and returns its name. */
