@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {ICredits} from "./ICredits.sol";
+
+/// @title Validators' stake
+/// @notice Anyone may stake. Stake counts from the second it arrives and stops counting at once when its unbonding
+/// begins; it can be withdrawn after the unbonding period. Past stake is on record by the second.
+interface IValidatorStake is ICredits {
+    // ————— Events —————
+
+    /// @notice `validator` staked `amount`; `active` is its stake that counts from now on.
+    event Staked(address indexed validator, uint256 amount, uint256 active);
+    /// @notice `validator` began to unbond `amount`; all it has unbonding is ready at `readyAt`.
+    event UnbondingBegun(address indexed validator, uint256 amount, uint256 active, uint48 readyAt);
+    /// @notice `validator` made its unbonding `amount` active again.
+    event UnbondingCancelled(address indexed validator, uint256 amount, uint256 active);
+    /// @notice The unbonded `amount` was credited to `validator`.
+    event UnbondingFinished(address indexed validator, uint256 amount);
+
+    // ————— Errors —————
+
+    /// @notice Nothing would be staked or unbonded.
+    error ZeroStake();
+    /// @notice All stake together would not fit 128 bits.
+    error StakeTooLarge();
+    /// @notice The validator's active stake is less than what it wants to unbond.
+    error InsufficientStake(uint256 active, uint256 wanted);
+    /// @notice The validator has nothing unbonding.
+    error NothingUnbonding(address validator);
+    /// @notice The unbonding is ready at `readyAt`.
+    error StillUnbonding(uint48 readyAt);
+    /// @notice Stake is known for past seconds only: the current one may still change.
+    error NotYetKnown(uint256 time);
+    /// @notice An unbonding period is from 1 second to 365 days.
+    error InvalidUnbondingPeriod(uint256 seconds_);
+
+    // ————— Calls —————
+
+    /// @notice Stakes `amount` of the asset.
+    function stake(uint256 amount) external;
+
+    /// @notice Takes `amount` out of the active stake at once and begins its unbonding. A second call adds to the first
+    /// and starts the period of the whole anew.
+    function beginUnbonding(uint256 amount) external;
+
+    /// @notice Makes all of the caller's unbonding stake active again.
+    function cancelUnbonding() external;
+
+    /// @notice Credits the caller's unbonded stake once its period is over.
+    function finishUnbonding() external;
+
+    // ————— Views —————
+
+    /// @notice Seconds that unbonding takes.
+    function unbondingPeriod() external view returns (uint256);
+
+    /// @notice The stake of `validator` that counts now.
+    function stakeOf(address validator) external view returns (uint256);
+
+    /// @notice All stake that counts now.
+    function totalStake() external view returns (uint256);
+
+    /// @notice The stake of `validator` at the end of the second `time`, which must be over.
+    function stakeAt(address validator, uint256 time) external view returns (uint256);
+
+    /// @notice All stake at the end of the second `time`, which must be over.
+    function totalStakeAt(uint256 time) external view returns (uint256);
+
+    /// @notice What `validator` has unbonding, and when it is ready.
+    function unbondingOf(address validator) external view returns (uint256 amount, uint48 readyAt);
+}
