@@ -1,0 +1,32 @@
+/** Which architectures need no training to be judged. */
+import { networkShapes } from "../evaluation/shapes.ts";
+import { MAX_FAN_IN } from "../evaluation/well-formed.ts";
+import type { Architecture } from "../protocol/architecture.ts";
+
+/** True where some layer has no bits at all for its activations or its weights: its output does not depend on the image. */
+export function isDead({ layers, head }: Architecture): boolean {
+  const silent = head.hidden > 0 && (head.hiddenActIntBits ?? 0) + (head.hiddenActFracBits ?? 0) === 0;
+  return (
+    silent ||
+    layers.some(
+      ({ actIntBits, actFracBits, weightIntBits, weightFracBits }) =>
+        actIntBits + actFracBits === 0 || weightIntBits + weightFracBits === 0,
+    )
+  );
+}
+
+/**
+ * Why an architecture needs no training to be judged, as a clause about it, or null where it is worth a trial.
+ * @param maxMacs multiply–accumulates of one image that are allowed; without it any number
+ */
+export function hopelessness(
+  architecture: Architecture,
+  { maxMacs }: { readonly maxMacs?: number } = {},
+): string | null {
+  if (isDead(architecture)) return "a layer has no bits, so its output is the same for every image";
+  const { layers, headInputs, macs } = networkShapes(architecture);
+  const fanIn = layers.reduce((largest, layer) => Math.max(largest, layer.fanIn), headInputs);
+  if (fanIn > MAX_FAN_IN) return `a unit reads ${fanIn} values, more than ${MAX_FAN_IN}`;
+  if (maxMacs !== undefined && macs > maxMacs) return `an image costs ${macs} multiplications, more than ${maxMacs}`;
+  return null;
+}

@@ -1,0 +1,147 @@
+import { expect } from "chai";
+
+import { HYPERPARAMETERS, membershipFault, spaceSchema, type Template } from "../../offchain/protocol/architecture.ts";
+import { createRandom } from "../../offchain/protocol/random.ts";
+import { hopelessness, isDead } from "../../offchain/search/feasibility.ts";
+import { randomSubsets } from "../../offchain/search/partition.ts";
+import { sampleArchitecture, SPACE_NAMES, spaceByName, spaceSize } from "../../offchain/search/spaces.ts";
+
+const template: Template = { input: [28, 28, 1], classes: 10, depth: 6, head: { pool: "flatten", hidden: 0 } };
+
+describe("search spaces", () => {
+  it("are the paper's ten and the demo's, each with ten lists", () => {
+    expect(SPACE_NAMES).to.deep.equal(["full", "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "demo"]);
+    for (const name of SPACE_NAMES) {
+      const space = spaceSchema.parse(spaceByName(name));
+      for (const list of Object.values(space)) expect(new Set(list).size).to.equal(list.length);
+    }
+  });
+
+  it("have no stride of 0", () => {
+    for (const name of SPACE_NAMES) {
+      const { strideHeight, strideWidth } = spaceByName(name);
+      expect([...strideHeight, ...strideWidth]).not.to.include(0);
+    }
+  });
+
+  it("are found whatever the case, and a wrong name is answered with the right ones", () => {
+    expect(spaceByName("s4")).to.deep.equal(spaceByName("S4"));
+    expect(() => spaceByName("S10"))
+      .to.throw("There is no search space called S10.")
+      .with.property("cure")
+      .that.matches(/full, S1, .*demo/);
+    expect(() => spaceByName("__proto__")).to.throw("There is no search space called __proto__.");
+  });
+
+  it("are handed out as copies that nobody else sees changed", () => {
+    spaceByName("demo").filters.push(99);
+    expect(spaceByName("demo").filters).to.deep.equal([12, 24, 36]);
+  });
+
+  it("have as many members as their lists say", () => {
+    const perLayer = 5n * 5n * 7n * 5n * 5n * 2n * 4n * 7n * 5n * 7n;
+    expect(spaceSize(spaceByName("full"), 1)).to.equal(perLayer);
+    expect(spaceSize(spaceByName("full"), 6)).to.equal(perLayer ** 6n);
+    expect(spaceSize({ ...spaceByName("S9"), strideHeight: [0, 1] }, 1)).to.equal(
+      (spaceSize(spaceByName("S9"), 1) / 3n) * 1n,
+    );
+  });
+});
+
+describe("sampleArchitecture", () => {
+  it("draws members of the task's space, the same ones for the same seed", () => {
+    for (const name of SPACE_NAMES) {
+      const space = spaceByName(name);
+      const [one, two] = [createRandom(name), createRandom(name)];
+      for (let i = 0; i < 20; i++) {
+        const architecture = sampleArchitecture(template, space, one);
+        expect(membershipFault(architecture, template, space)).to.equal(null);
+        expect(sampleArchitecture(template, space, two)).to.deep.equal(architecture);
+      }
+    }
+  });
+
+  it("draws every choice about equally often", () => {
+    const random = createRandom(1);
+    const space = spaceByName("full");
+    const seen = new Map<number, number>();
+    for (let i = 0; i < 1000; i++) {
+      for (const { filters } of sampleArchitecture(template, space, random).layers)
+        seen.set(filters, (seen.get(filters) ?? 0) + 1);
+    }
+    for (const filters of space.filters) expect(seen.get(filters)).to.be.within(700, 1020);
+  });
+
+  it("never draws a stride of 0, and says which list has nothing else", () => {
+    const space = { ...spaceByName("S3"), strideWidth: [0, 2] };
+    const drawn = sampleArchitecture(template, space, createRandom(2)).layers.map(({ strideWidth }) => strideWidth);
+    expect(new Set(drawn)).to.deep.equal(new Set([2]));
+    expect(() => sampleArchitecture(template, { ...space, strideWidth: [0] }, createRandom(2))).to.throw(
+      "The space has no usable choice of strideWidth.",
+    );
+  });
+});
+
+describe("hopelessness", () => {
+  const layer = {
+    kernelHeight: 3,
+    kernelWidth: 3,
+    filters: 12,
+    strideHeight: 1,
+    strideWidth: 1,
+    poolSize: 1,
+    actIntBits: 2,
+    actFracBits: 4,
+    weightIntBits: 2,
+    weightFracBits: 4,
+  };
+  const of = (change: Partial<typeof layer>) => ({ ...template, layers: [layer, { ...layer, ...change }] });
+
+  it("lets ordinary networks pass, those that shrink to one position too", () => {
+    expect(hopelessness(of({}))).to.equal(null);
+    expect(hopelessness(of({ strideHeight: 28, strideWidth: 28 }))).to.equal(null);
+    expect(hopelessness(of({ actIntBits: 0 }))).to.equal(null);
+  });
+
+  it("names layers without bits, units that read too much, and images that cost too much", () => {
+    expect(hopelessness(of({ actIntBits: 0, actFracBits: 0 }))).to.match(/no bits/);
+    expect(hopelessness(of({ weightIntBits: 0, weightFracBits: 0 }))).to.match(/no bits/);
+    expect(hopelessness(of({ filters: 64 }))).to.match(/reads 50176 values, more than 16384/);
+    expect(hopelessness(of({}), { maxMacs: 1000 })).to.match(/costs \d+ multiplications, more than 1000/);
+  });
+
+  it("knows a hidden layer without bits as dead", () => {
+    const head = { pool: "flatten", hidden: 8, hiddenActIntBits: 0, hiddenActFracBits: 0 } as const;
+    expect(isDead({ ...of({}), head })).to.equal(true);
+    expect(isDead({ ...of({}), head: { ...head, hiddenActIntBits: 1 } })).to.equal(false);
+  });
+});
+
+describe("randomSubsets", () => {
+  const space = spaceByName("full");
+
+  it("gives every miner a non-empty subset of each list, in the list's order", () => {
+    const parts = randomSubsets(space, 200, 7);
+    expect(parts).to.have.length(200);
+    for (const part of parts) {
+      for (const name of HYPERPARAMETERS) {
+        expect(part[name]).to.not.be.empty;
+        expect(part[name]).to.deep.equal(space[name].filter((value) => part[name].includes(value)));
+      }
+    }
+  });
+
+  it("is the same for the same seed and another for another", () => {
+    expect(randomSubsets(space, 9, 1)).to.deep.equal(randomSubsets(space, 9, 1));
+    expect(randomSubsets(space, 9, 1)).to.not.deep.equal(randomSubsets(space, 9, 2));
+  });
+
+  it("draws each of the three subsets of a list of two equally often", () => {
+    const seen = new Map<string, number>();
+    for (const { poolSize } of randomSubsets(space, 3000, 3)) {
+      seen.set(poolSize.join(), (seen.get(poolSize.join()) ?? 0) + 1);
+    }
+    expect([...seen.keys()].sort()).to.deep.equal(["1", "1,2", "2"]);
+    for (const count of seen.values()) expect(count).to.be.within(900, 1100);
+  });
+});
