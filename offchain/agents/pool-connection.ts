@@ -1,0 +1,472 @@
+/**
+ * A miner's link to its pool. It outlives every outage: it reconnects with back-off, resumes its session and its job,
+ * and hands in a finished share until the pool has said what becomes of it.
+ */
+import { isAddressEqual } from "viem";
+import { WebSocket } from "ws";
+
+import {
+  CLOSE,
+  MANAGER_METHODS,
+  MAX_MESSAGE_BYTES,
+  MINER_METHODS,
+  MODEL_CHUNK_BYTES,
+  RPC_ERROR,
+  type Benchmark,
+  type Job,
+  type PointsReceipt,
+  type Share,
+  type Target,
+} from "../pool/messages.ts";
+import { chunkAnswer, fetchModelBytes } from "../pool/model-transfer.ts";
+import { createRpcPeer, RpcError, type RpcPeer } from "../pool/rpc.ts";
+import { authorizeData, shareData, type PoolIdentity, type Signer } from "../pool/signatures.ts";
+import type { Hex } from "../protocol/bytes.ts";
+import { PonasError, explainError } from "../protocol/errors.ts";
+import type { Log } from "../protocol/log.ts";
+import { createRandom } from "../protocol/random.ts";
+import { sleep } from "../protocol/wait.ts";
+import { createPoolOutbox, type FinishedShare } from "./pool-outbox.ts";
+
+/** A job in a miner's hands. */
+export interface MinerJob extends Job {
+  /** the model file to start from, where `initial` names one; not yet decoded */
+  readonly initialBytes: Uint8Array | null;
+  /** fires when the pool takes the job away: another one, or none, has replaced it */
+  readonly signal: AbortSignal;
+}
+
+export type ShareVerdict =
+  | { readonly status: "accepted"; readonly receipt: Hex; readonly best: boolean }
+  | { readonly status: "refused"; readonly reason: string };
+
+export interface PoolConnection {
+  /**
+   * The job to work on: the present one until it is handed in, abandoned or taken away, then the next.
+   * @throws PonasError aborted; pool where this miner can never come back (banned, replaced)
+   */
+  nextJob(signal?: AbortSignal): Promise<MinerJob>;
+  /**
+   * Signs a finished trial, keeps it, and hands it in, over as many reconnections as it takes; the lease is over
+   * with this call. The same lease twice gets the first call's verdict.
+   * @throws PonasError aborted (the share is kept where there is a state folder); pool as nextJob
+   */
+  submit(share: Share, model: Uint8Array): Promise<ShareVerdict>;
+  /**
+   * Gives a lease back. "infeasible": its trial cannot end in a model; "stopped": this miner will not finish it.
+   * Best effort: a lease that cannot be given back runs out by itself.
+   */
+  abandon(lease: number, outcome: "infeasible" | "stopped", reason: string): Promise<void>;
+  /** What the next heartbeats say of the present trial. @param epoch epochs done, parts of one included */
+  progress(epoch: number): void;
+  /** The pool's best of the present task, as last heard. */
+  target(): Target | null;
+  /** The latest points receipt of this miner in a task; waits for the link. */
+  receipt(taskId: bigint): Promise<PointsReceipt | null>;
+  /** Whether the link is up and authorised. */
+  connected(): boolean;
+  /** Ends the link for good; what waits is rejected as aborted. */
+  close(): Promise<void>;
+}
+
+export interface PoolConnectionOptions {
+  /** ws:// or wss:// address of the manager's endpoint */
+  readonly url: string;
+  /** the miner's key */
+  readonly signer: Signer;
+  readonly benchmark: Benchmark;
+  readonly signal: AbortSignal;
+  readonly log: Log;
+  /** the pool that this miner means to work for; an endpoint of any other is refused */
+  readonly expected?: PoolIdentity;
+  /** folder for unsent shares and the session's token */
+  readonly stateDir?: string;
+  /** name/version of this program */
+  readonly client?: string;
+  /** cap of a model to start from, in bytes */
+  readonly maxModelBytes?: number;
+  readonly handlers?: {
+    readonly onTarget?: (target: Target) => void;
+    readonly onReceipt?: (receipt: PointsReceipt) => void;
+    /** there is no job at the moment, and why */
+    readonly onIdle?: (reason: string) => void;
+  };
+  readonly timing?: Partial<ConnectionTiming>;
+}
+
+export interface ConnectionTiming {
+  /** back-off between attempts to connect: doubles from the first to the last */
+  readonly firstPauseMs: number;
+  readonly lastPauseMs: number;
+  /** for connecting, and for each small request */
+  readonly requestMs: number;
+  /** for the verdict on a share: the manager evaluates one model after another */
+  readonly verdictMs: number;
+  /** an endpoint that is not heard of for so long, its pings included, is gone */
+  readonly silentMs: number;
+}
+
+const DEFAULT_TIMING: ConnectionTiming = {
+  firstPauseMs: 200,
+  lastPauseMs: 10_000,
+  requestMs: 20_000,
+  verdictMs: 300_000,
+  silentMs: 60_000,
+};
+
+type Manager = RpcPeer<typeof MANAGER_METHODS>;
+
+/** A deferred answer that many may wait for. */
+function createGate<T>() {
+  let waiting: { resolve: (value: T) => void; reject: (error: Error) => void }[] = [];
+  return {
+    wait: (signal?: AbortSignal): Promise<T> =>
+      new Promise<T>((resolve, reject) => {
+        const entry = {
+          resolve: (value: T): void => {
+            signal?.removeEventListener("abort", abort);
+            resolve(value);
+          },
+          reject: (error: Error): void => {
+            signal?.removeEventListener("abort", abort);
+            reject(error);
+          },
+        };
+        const abort = (): void => {
+          waiting = waiting.filter((other) => other !== entry);
+          entry.reject(new PonasError("aborted", "Stopped."));
+        };
+        waiting.push(entry);
+        if (signal?.aborted === true) abort();
+        else signal?.addEventListener("abort", abort, { once: true });
+      }),
+    open: (value: T): void => {
+      const all = waiting;
+      waiting = [];
+      for (const { resolve } of all) resolve(value);
+    },
+    fail: (error: Error): void => {
+      const all = waiting;
+      waiting = [];
+      for (const { reject } of all) reject(error);
+    },
+  };
+}
+
+/** Starts a miner's link to a pool; it connects in the background, and its calls wait for it. */
+export function connectToPool(options: PoolConnectionOptions): PoolConnection {
+  const { url, signer, benchmark, log, expected, client = "ponas", maxModelBytes = 1 << 28, handlers = {} } = options;
+  const timing = { ...DEFAULT_TIMING, ...options.timing };
+  const stopping = new AbortController();
+  const signal = AbortSignal.any([options.signal, stopping.signal]);
+  const outbox = createPoolOutbox(options.stateDir);
+  const random = createRandom(`${signer.address} back-off`);
+  const linkUp = createGate<Manager>();
+  const jobReady = createGate<MinerJob>();
+  const verdicts = new Map<number, Promise<ShareVerdict>>();
+
+  let link: Manager | null = null;
+  /** the pool, as first heard: what is signed while the link is down is signed for it */
+  let identity: PoolIdentity | null = null;
+  let fatal: PonasError | null = null;
+  let present: { readonly job: MinerJob; readonly control: AbortController; epoch: number } | null = null;
+  let target: Target | null = null;
+  /** counts the jobs heard of, so that a slow fetch of a model does not put back an older one */
+  let heard = 0;
+
+  const fail = (error: PonasError): void => {
+    if (fatal !== null) return;
+    fatal = error;
+    takeAway("the link is over");
+    jobReady.fail(error);
+    linkUp.fail(error);
+  };
+
+  function takeAway(reason: string): void {
+    const gone = present;
+    present = null;
+    gone?.control.abort(new PonasError("aborted", `Lease ${gone.job.lease} was taken back: ${reason}.`));
+  }
+
+  /** The link, or the next one. */
+  async function ready(): Promise<Manager> {
+    if (fatal !== null) throw fatal;
+    return link ?? linkUp.wait(signal);
+  }
+
+  // ————— What the manager says —————
+
+  async function takeJob(manager: Manager, job: Job): Promise<void> {
+    const turn = ++heard;
+    // It is handed in already, and the manager will see: its verdict brings the next job.
+    if (outbox.shares.has(job.lease)) return;
+    if (present?.job.lease === job.lease) return;
+    takeAway("the pool has given another job");
+    let initialBytes: Uint8Array | null = null;
+    if (job.initial !== null) {
+      try {
+        initialBytes = await fetchModelBytes(job.initial.modelRoot, maxModelBytes, (request) =>
+          manager.request("mining.model", request, { timeoutMs: timing.requestMs, signal }),
+        );
+      } catch (error) {
+        if (signal.aborted || turn !== heard) return;
+        log.warn(`The model that lease ${job.lease} starts from did not arrive: ${explainError(error)}`);
+        // After an outage the manager tells of the same job again; any other fault would only repeat itself.
+        if (error instanceof PonasError && error.code === "unavailable") return;
+        return abandon(job.lease, "stopped", "the model to start from did not arrive");
+      }
+    }
+    if (turn !== heard || signal.aborted) return;
+    const control = new AbortController();
+    present = { job: { ...job, initialBytes, signal: AbortSignal.any([signal, control.signal]) }, control, epoch: 0 };
+    jobReady.open(present.job);
+  }
+
+  function serve(socket: WebSocket): Manager {
+    const manager = createRpcPeer({
+      serves: MINER_METHODS,
+      handlers: {
+        "mining.notify": ({ job, reason }) => {
+          if (job !== null) return void takeJob(manager, job).catch((error: unknown) => log.error({ err: error }));
+          heard++;
+          takeAway(reason ?? "the pool has no job");
+          handlers.onIdle?.(reason ?? "The pool has no job.");
+        },
+        "mining.set_target": (news) => {
+          target = news;
+          handlers.onTarget?.(news);
+        },
+        "mining.points": (news) => handlers.onReceipt?.(news),
+        "mining.model": ({ modelRoot, offset }) => {
+          const kept = [...outbox.shares.values()].find(({ signed }) => signed.share.modelRoot === modelRoot);
+          if (kept === undefined) throw new RpcError(RPC_ERROR.refused, `This miner has no model ${modelRoot}.`);
+          return chunkAnswer(kept.model.length, kept.model.subarray(offset, offset + MODEL_CHUNK_BYTES));
+        },
+      },
+      calls: MANAGER_METHODS,
+      send: (text) => {
+        if (socket.readyState === socket.OPEN) socket.send(text);
+      },
+      onOffence: (reason) => log.warn(`The pool at ${url} sent what cannot be read: ${reason}`),
+      onDefect: (error, method) => log.error({ err: error }, `${method} failed: ${explainError(error)}`),
+    });
+    return manager;
+  }
+
+  // ————— The link —————
+
+  /** Opens one link, authorises it, and resolves with why it ended. */
+  async function runLink(): Promise<string> {
+    const socket = new WebSocket(url, {
+      handshakeTimeout: timing.requestMs,
+      maxPayload: MAX_MESSAGE_BYTES,
+      perMessageDeflate: false,
+    });
+    const manager = serve(socket);
+    let heardAt = performance.now();
+    const hear = (): void => {
+      heardAt = performance.now();
+    };
+    const ended = new Promise<string>((resolve) => {
+      socket.on("close", (code, reason) => {
+        const text = reason.toString("utf8");
+        if (code === CLOSE.banned) fail(new PonasError("pool", `The pool has banned this miner: ${text}`));
+        if (code === CLOSE.replaced) {
+          fail(
+            new PonasError("pool", "Another process has taken over this miner's session.", {
+              cure: "run one process for each state folder",
+            }),
+          );
+        }
+        resolve(text === "" ? `code ${code}` : text);
+      });
+      socket.on("error", (error) => resolve(error.message));
+    });
+    socket.on("message", (data: Buffer, isBinary: boolean) => {
+      hear();
+      if (!isBinary) manager.receive(data.toString("utf8"));
+    });
+    socket.on("ping", hear);
+    const stop = (): void => socket.close(1000);
+    signal.addEventListener("abort", stop, { once: true });
+    let beating: NodeJS.Timeout | undefined;
+    const watching = setInterval(() => {
+      if (performance.now() - heardAt > timing.silentMs) socket.terminate();
+    }, timing.silentMs / 4);
+    try {
+      const opened = new Promise<true>((resolve) => socket.once("open", () => resolve(true)));
+      const first = await Promise.race([opened, ended]);
+      if (first !== true) return first;
+      // Waiting for the end too, since a link that breaks in between would otherwise cost the whole deadline.
+      const heartbeatMs = await Promise.race([authorize(manager), ended]);
+      if (typeof heartbeatMs === "string") return heartbeatMs;
+      beating = setInterval(() => void heartbeat(manager), heartbeatMs / 3);
+      return await ended;
+    } finally {
+      clearInterval(watching);
+      clearInterval(beating);
+      signal.removeEventListener("abort", stop);
+      if (link === manager) link = null;
+      manager.end("The link to the pool was lost.");
+      socket.close();
+      setTimeout(() => socket.terminate(), 1_000).unref();
+    }
+  }
+
+  /** @returns the period within which the manager wants to hear of a lease, in milliseconds */
+  async function authorize(manager: Manager): Promise<number> {
+    const wait = { timeoutMs: timing.requestMs, signal };
+    const hello = await manager.request(
+      "mining.subscribe",
+      { client, benchmark, ...(outbox.session() === undefined ? {} : { session: outbox.session() }) },
+      wait,
+    );
+    const heardOf: PoolIdentity = { chainId: hello.chainId, pool: hello.pool };
+    const meant = expected ?? identity ?? heardOf;
+    if (meant.chainId !== heardOf.chainId || !isAddressEqual(meant.pool, heardOf.pool)) {
+      throw new PonasError(
+        "chain-mismatch",
+        `The endpoint ${url} is of pool ${heardOf.pool} on chain ${heardOf.chainId}, not of ${meant.pool} on chain ${meant.chainId}.`,
+      );
+    }
+    identity = heardOf;
+    const signature = await signer.sign(authorizeData(heardOf, { miner: signer.address, ...hello.challenge }));
+    await manager.request("mining.authorize", { miner: signer.address, signature }, wait);
+    outbox.keepSession(hello.session);
+    link = manager;
+    linkUp.open(manager);
+    for (const share of outbox.shares.values()) void deliver(share).catch(() => undefined);
+    return hello.heartbeatMs;
+  }
+
+  async function heartbeat(manager: Manager): Promise<void> {
+    if (present === null) return;
+    const { job, epoch } = present;
+    try {
+      await manager.request("mining.heartbeat", { lease: job.lease, epoch }, { timeoutMs: timing.requestMs, signal });
+    } catch (error) {
+      const refused = error instanceof RpcError && error.code === RPC_ERROR.refused;
+      if (refused && present?.job.lease === job.lease) takeAway(error.message);
+    }
+  }
+
+  async function keepLinked(): Promise<void> {
+    let pause = timing.firstPauseMs;
+    let complained = false;
+    while (!signal.aborted && fatal === null) {
+      const start = performance.now();
+      let why: string;
+      try {
+        why = await runLink();
+      } catch (error) {
+        if (signal.aborted) break;
+        const code = error instanceof RpcError ? error.code : null;
+        if (error instanceof PonasError && error.code === "chain-mismatch") return fail(error);
+        if (code === RPC_ERROR.banned || code === RPC_ERROR.unauthorized) {
+          return fail(new PonasError("pool", `The pool does not admit this miner: ${explainError(error)}`));
+        }
+        if (!(error instanceof PonasError) && code === null) log.error({ err: error }, "The link to the pool failed.");
+        why = explainError(error);
+      }
+      if (signal.aborted || fatal !== null) break;
+      if (performance.now() - start > timing.lastPauseMs) {
+        pause = timing.firstPauseMs;
+        complained = false;
+      }
+      if (!complained) log.warn(`No link to the pool at ${url}: ${why} Trying again.`);
+      else log.debug(`No link to the pool at ${url}: ${why}`);
+      complained = true;
+      await sleep(pause * (0.75 + random.next() / 2), signal).catch(() => undefined);
+      pause = Math.min(2 * pause, timing.lastPauseMs);
+    }
+    if (signal.aborted) fail(new PonasError("aborted", "Stopped."));
+  }
+
+  // ————— Shares —————
+
+  /** Hands a kept share in until there is a verdict; one delivery a lease. */
+  function deliver(finished: FinishedShare): Promise<ShareVerdict> {
+    const { lease } = finished.signed.share;
+    const known = verdicts.get(lease);
+    if (known !== undefined) return known;
+    const verdict = handIn(finished);
+    verdicts.set(lease, verdict);
+    verdict.catch(() => verdicts.delete(lease));
+    return verdict;
+  }
+
+  async function handIn({ signed }: FinishedShare): Promise<ShareVerdict> {
+    const { lease } = signed.share;
+    for (let pause = timing.firstPauseMs; ; pause = Math.min(2 * pause, timing.lastPauseMs)) {
+      const manager = await ready();
+      try {
+        const { receipt, best } = await manager.request("mining.submit", signed, {
+          timeoutMs: timing.verdictMs,
+          signal,
+        });
+        outbox.remove(lease);
+        return { status: "accepted", receipt, best };
+      } catch (error) {
+        if (signal.aborted) throw new PonasError("aborted", "Stopped.", { cause: error });
+        const final = error instanceof RpcError && error.code !== RPC_ERROR.retry && error.code !== RPC_ERROR.internal;
+        if (final && error.code !== RPC_ERROR.unauthorized) {
+          outbox.remove(lease);
+          log.warn(`The pool refused the share of lease ${lease}: ${error.message}`);
+          return { status: "refused", reason: error.message };
+        }
+        log.debug(`The share of lease ${lease} waits: ${explainError(error)}`);
+      }
+      await sleep(pause, signal);
+    }
+  }
+
+  async function abandon(lease: number, outcome: "infeasible" | "stopped", reason: string): Promise<void> {
+    if (present?.job.lease === lease) present = null;
+    try {
+      await link?.request(
+        "mining.abandon",
+        { lease, outcome, reason: reason.slice(0, 500) },
+        { timeoutMs: timing.requestMs, signal },
+      );
+    } catch (error) {
+      log.debug(`Lease ${lease} could not be given back: ${explainError(error)}`);
+    }
+  }
+
+  const running = keepLinked().catch((error: unknown) => {
+    log.error({ err: error }, `The link to the pool failed: ${explainError(error)}`);
+    fail(new PonasError("pool", `The link to the pool failed: ${explainError(error)}`, { cause: error }));
+  });
+
+  return {
+    async nextJob(waitSignal) {
+      if (fatal !== null) throw fatal;
+      if (present !== null) return present.job;
+      return jobReady.wait(waitSignal === undefined ? signal : AbortSignal.any([signal, waitSignal]));
+    },
+    async submit(share, model) {
+      const known = verdicts.get(share.lease);
+      if (known !== undefined) return known;
+      if (identity === null) await ready();
+      const signature = await signer.sign(shareData(identity!, share));
+      const finished = { signed: { share, signature }, model };
+      outbox.put(finished);
+      if (present?.job.lease === share.lease) present = null;
+      return deliver(finished);
+    },
+    abandon,
+    progress(epoch) {
+      if (present !== null) present.epoch = epoch;
+    },
+    target: () => target,
+    async receipt(taskId) {
+      const manager = await ready();
+      return (await manager.request("mining.points", { taskId }, { timeoutMs: timing.requestMs, signal })).receipt;
+    },
+    connected: () => link !== null,
+    async close() {
+      stopping.abort();
+      await running;
+    },
+  };
+}
