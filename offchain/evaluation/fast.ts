@@ -92,7 +92,7 @@ async function engine<T>(what: string, work: () => Promise<T>): Promise<T> {
     return await work();
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new PonasError("engine", `onnxruntime could not ${what}: ${reason}.`, { cause });
+    throw new PonasError("engine", `onnxruntime could not ${what}: ${reason.replace(/\.$/, "")}.`, { cause });
   }
 }
 

@@ -47,11 +47,7 @@ function bitsFault({ architecture: { layers, head } }: Model): string | null {
       return `layer ${index} has ${weightIntBits + weightFracBits} weight bits, more than ${MAX_WEIGHT_BITS}`;
     }
   }
-  const { hidden, hiddenActIntBits, hiddenActFracBits } = head;
-  if (hidden === 0 && (hiddenActIntBits !== undefined || hiddenActFracBits !== undefined)) {
-    return "its head has bits for a hidden layer that it does not have";
-  }
-  const hiddenBits = (hiddenActIntBits ?? 0) + (hiddenActFracBits ?? 0);
+  const hiddenBits = (head.hiddenActIntBits ?? 0) + (head.hiddenActFracBits ?? 0);
   if (hiddenBits > MAX_ACTIVATION_BITS) {
     return `the hidden layer has ${hiddenBits} activation bits, more than ${MAX_ACTIVATION_BITS}`;
   }

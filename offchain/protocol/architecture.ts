@@ -49,7 +49,8 @@ export const headSchema = z
     hiddenActFracBits: bits.optional(),
   })
   .refine(
-    (head) => (head.hidden > 0) === (head.hiddenActIntBits !== undefined && head.hiddenActFracBits !== undefined),
+    ({ hidden, hiddenActIntBits, hiddenActFracBits }) =>
+      [hiddenActIntBits, hiddenActFracBits].every((given) => (given !== undefined) === hidden > 0),
     "hiddenActIntBits and hiddenActFracBits are given exactly where hidden > 0",
   );
 export type Head = z.infer<typeof headSchema>;
@@ -100,7 +101,8 @@ export function membershipFault(architecture: Architecture, template: Template, 
   if (classes !== template.classes) return `it has ${classes} classes, the task has ${template.classes}`;
   if (layers.length !== template.depth) return `it has ${layers.length} layers, the task asks for ${template.depth}`;
   for (const key of ["pool", "hidden", "hiddenActIntBits", "hiddenActFracBits"] as const) {
-    if (head[key] !== template.head[key]) return `its head has ${key} ${head[key]}, the task's has ${template.head[key]}`;
+    if (head[key] !== template.head[key])
+      return `its head has ${key} ${head[key]}, the task's has ${template.head[key]}`;
   }
   for (const [index, layer] of layers.entries()) {
     for (const name of HYPERPARAMETERS) {

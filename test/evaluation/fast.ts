@@ -30,8 +30,8 @@ async function expectEqual(
 }
 
 /**
- * One convolution whose accumulators, for the given sample, fall on the two sides of rounding edges: one unit less or
- * more gives another activation, so that any lost bit shows.
+ * One convolution of positive weights and negative biases whose accumulators, for the given sample, fall on the two
+ * sides of rounding edges: one unit less or more gives another activation, so that any bit lost on the way shows.
  */
 function edgeModel(random: Random, input: Architecture["input"], weightBits: number, pixels: Uint8Array): Model {
   const filters = 64;
@@ -59,7 +59,7 @@ function edgeModel(random: Random, input: Architecture["input"], weightBits: num
   for (let filter = 0; filter < filters; filter++) {
     let acc = 0;
     for (let i = 0; i < pixels.length; i++) {
-      const weight = random.integer(2 ** weightBits) - 2 ** (weightBits - 1);
+      const weight = random.integer(2 ** (weightBits - 1));
       weights[filter * pixels.length + i] = weight;
       acc += weight * pixels[i]!;
     }
@@ -96,16 +96,18 @@ describe("the fast evaluator", function () {
     expect(telling, "networks whose logits depend on the sample").to.be.greaterThan(150);
   });
 
-  for (const [what, input, weightBits, path] of [
-    ["below 2^24", [5, 5, 3], 6, "single"],
-    ["at 2^29", [9, 9, 3], 14, "split"],
-    ["near 2^31", [11, 12, 2], 15, "split"],
+  for (const [exponent, weightBits, path] of [
+    [24, 9, "single"],
+    [25, 10, "split"],
+    [27, 12, "split"],
+    [29, 14, "split"],
   ] as const) {
-    it(`keeps the last bit of accumulators ${what} that stand on a rounding edge`, async () => {
+    it(`keeps the last bit of accumulators between 2^${exponent - 1} and 2^${exponent} on rounding edges`, async () => {
       for (let seed = 0; seed < 5; seed++) {
         const random = createRandom(seed);
-        const pixels = Uint8Array.from({ length: input[0] * input[1] * input[2] }, () => random.integer(256));
-        const model = edgeModel(random, [...input], weightBits, pixels);
+        const pixels = Uint8Array.from({ length: 7 * 7 * 3 }, () => 128 + random.integer(128));
+        const model = edgeModel(random, [7, 7, 3], weightBits, pixels);
+        expect(Math.ceil(Math.log2(accumulatorBound(model)))).to.equal(exponent);
         const result = await expectEqual(model, pixels, 1);
         expect(result.path).to.equal(path);
         expect(new Set(result.logits).size).to.be.greaterThan(2);
@@ -216,6 +218,20 @@ describe("the fast evaluator", function () {
     );
     await evaluator.dispose();
     expect(error).to.be.instanceOf(PonasError).with.property("code", "aborted");
+  });
+});
+
+describe("a fast evaluator that was disposed of", () => {
+  it("says so", async () => {
+    const architecture = randomArchitecture(createRandom(3));
+    const evaluator = await createFastEvaluator(zeroModel(architecture));
+    await evaluator.dispose();
+    const error: unknown = await evaluator.logits(randomPixels(createRandom(1), architecture, 1), 1).then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    );
+    expect(error).to.be.instanceOf(PonasError).with.property("code", "engine");
+    expect((error as PonasError).message).to.match(/^onnxruntime could not evaluate a network: .*[^.]\.$/);
   });
 });
 

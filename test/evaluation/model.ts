@@ -3,7 +3,7 @@ import { expect } from "chai";
 import { concat, encodeAbiParameters, keccak256, numberToHex, stringToBytes, toHex, type Hex } from "viem";
 
 import { HYPERPARAMETERS, type Architecture } from "../../offchain/protocol/architecture.ts";
-import { architectureHash } from "../../offchain/protocol/bytes.ts";
+import { architectureHash, modelRootOf, unitHash } from "../../offchain/protocol/bytes.ts";
 import { PonasError } from "../../offchain/protocol/errors.ts";
 import { createRandom } from "../../offchain/protocol/random.ts";
 import { decodeModel, encodeModel, linearWeights, modelRoot, type Model } from "../../offchain/evaluation/model.ts";
@@ -273,10 +273,18 @@ describe("the model root", () => {
     expect(modelRoot(model)).to.equal(expected);
   });
 
-  it("numbers the output layer after the hidden one even where nothing is hidden", () => {
-    const zero = zeroModel({ ...ARCHITECTURE, head: { pool: "global-sum", hidden: 0 } });
-    const withBias = (layer: Model["output"]): Model["output"] => ({ ...layer, bias: layer.bias.map(() => 1) });
-    expect(modelRoot(zero)).to.not.equal(modelRoot({ ...zero, output: withBias(zero.output) }));
+  it("numbers the output layer L+1 even where nothing is hidden", () => {
+    const flat = zeroModel({
+      ...ARCHITECTURE,
+      classes: 1,
+      layers: [PLAIN_LAYER],
+      head: { pool: "global-sum", hidden: 0 },
+    });
+    const leaves = [
+      unitHash(0, 0, 0, [keccak256(new Uint8Array(4))]),
+      unitHash(2, 0, 0, [keccak256(new Uint8Array(2))]),
+    ];
+    expect(modelRoot(flat)).to.equal(modelRootOf(architectureHash(flat.architecture), leaves));
   });
 
   it("changes with every single weight and bias", () => {
