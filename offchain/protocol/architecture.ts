@@ -116,6 +116,18 @@ export function membershipFault(architecture: Architecture, template: Template, 
   return null;
 }
 
+/** True where a layer has no bits at all for its activations or its weights: no logit depends on the image then. */
+export function isDead({ layers, head }: Architecture): boolean {
+  const silent = head.hidden > 0 && (head.hiddenActIntBits ?? 0) + (head.hiddenActFracBits ?? 0) === 0;
+  return (
+    silent ||
+    layers.some(
+      ({ actIntBits, actFracBits, weightIntBits, weightFracBits }) =>
+        actIntBits + actFracBits === 0 || weightIntBits + weightFracBits === 0,
+    )
+  );
+}
+
 /** Parses untrusted JSON with a schema, or says in one sentence where it is wrong. */
 export function parseWith<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
   const parsed = schema.safeParse(value);

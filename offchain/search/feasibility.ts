@@ -1,19 +1,7 @@
 /** Which architectures need no training to be judged. */
 import { networkShapes } from "../evaluation/shapes.ts";
 import { MAX_FAN_IN } from "../evaluation/well-formed.ts";
-import type { Architecture } from "../protocol/architecture.ts";
-
-/** True where some layer has no bits at all for its activations or its weights: its output does not depend on the image. */
-export function isDead({ layers, head }: Architecture): boolean {
-  const silent = head.hidden > 0 && (head.hiddenActIntBits ?? 0) + (head.hiddenActFracBits ?? 0) === 0;
-  return (
-    silent ||
-    layers.some(
-      ({ actIntBits, actFracBits, weightIntBits, weightFracBits }) =>
-        actIntBits + actFracBits === 0 || weightIntBits + weightFracBits === 0,
-    )
-  );
-}
+import { isDead, type Architecture } from "../protocol/architecture.ts";
 
 /**
  * Why an architecture needs no training to be judged, as a clause about it, or null where it is worth a trial.

@@ -1,8 +1,14 @@
 import { expect } from "chai";
 
-import { HYPERPARAMETERS, membershipFault, spaceSchema, type Template } from "../../offchain/protocol/architecture.ts";
+import {
+  HYPERPARAMETERS,
+  isDead,
+  membershipFault,
+  spaceSchema,
+  type Template,
+} from "../../offchain/protocol/architecture.ts";
 import { createRandom } from "../../offchain/protocol/random.ts";
-import { hopelessness, isDead } from "../../offchain/search/feasibility.ts";
+import { hopelessness } from "../../offchain/search/feasibility.ts";
 import { randomSubsets } from "../../offchain/search/partition.ts";
 import { sampleArchitecture, SPACE_NAMES, spaceByName, spaceSize } from "../../offchain/search/spaces.ts";
 

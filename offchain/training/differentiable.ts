@@ -1,0 +1,263 @@
+/**
+ * The parts of a child network with their gradients, written in ordinary ONNX inference operators.
+ *
+ * Tensors are N×C×H×W. Activations travel as integers (multiples of their last bit), so a layer's weights carry the
+ * scale of its requantisation and one convolution gives the value that is to be rounded. Gradients go straight
+ * through every rounding and stop where a clamp has cut (straight-through estimator).
+ */
+import { ELEMENT, type Graph } from "../evaluation/onnx-graph.ts";
+import type { LayerShapes, TensorShape } from "../evaluation/shapes.ts";
+import type { Layer } from "../protocol/architecture.ts";
+import { MAX_TRAINED_BIAS, type LinearFormat } from "./parameters.ts";
+
+/** A part's output, and the way back: from the gradient of the output to that of the input. */
+export interface Part {
+  readonly output: string;
+  /** Adds the nodes of the backward pass. To be called once. */
+  backward(gradient: string): string;
+}
+
+/** A linear layer's parameters in the graph, and what the backward pass finds for them. */
+export interface GraphParameters {
+  readonly weights: string;
+  readonly bias: string;
+  /** called in the backward pass with the gradients of the real-valued weights and biases */
+  readonly learn: (weights: string, bias: string) => void;
+}
+
+export interface PartOptions {
+  readonly graph: Graph;
+  /** samples of a step */
+  readonly batch: number;
+  /** false leaves every rounding out and keeps the clamps: then gradients are those of the function itself */
+  readonly rounding: boolean;
+}
+
+const scalar = (graph: Graph, value: number): string => graph.floats([value], []);
+const times = (graph: Graph, value: string, factor: number): string =>
+  factor === 1 ? value : graph.op("Mul", [value, scalar(graph, factor)]);
+
+interface Quantised {
+  readonly weights: string;
+  readonly bias: string;
+  /** Turns gradients of the two above into those of the real-valued parameters. */
+  learn(weights: string, bias: string): void;
+}
+
+/**
+ * Rounds a layer's parameters to their grids and scales them, so that the layer's sums come out in units of the last
+ * bit of its activations, half a bit (the ½ of the rounding) included; the output layer's as real logits.
+ */
+function quantised({ graph, rounding }: PartOptions, parameters: GraphParameters, format: LinearFormat): Quantised {
+  const { accumulatorFractionBits, weightFractionBits, weightMin, weightMax, requantise } = format;
+  const unit = requantise === null ? 2 ** -accumulatorFractionBits : 2 ** -requantise.shift;
+  const onGrid = (value: string, fractionBits: number, lowest: number, highest: number): string => {
+    const scaled = times(graph, value, 2 ** fractionBits);
+    const rounded = rounding ? graph.op("Floor", [graph.op("Add", [scaled, scalar(graph, 0.5)])]) : scaled;
+    return times(graph, graph.op("Clip", [rounded, scalar(graph, lowest), scalar(graph, highest)]), unit);
+  };
+  const bias = onGrid(parameters.bias, accumulatorFractionBits, -MAX_TRAINED_BIAS, MAX_TRAINED_BIAS);
+  return {
+    weights: onGrid(parameters.weights, weightFractionBits, weightMin, weightMax),
+    bias: requantise === null ? bias : graph.op("Add", [bias, scalar(graph, 0.5)]),
+    // The optimiser keeps weights within their range, so the clamp of the weights never cuts a gradient.
+    learn: (weightGradient, biasGradient) =>
+      parameters.learn(
+        times(graph, weightGradient, unit * 2 ** weightFractionBits),
+        times(graph, biasGradient, unit * 2 ** accumulatorFractionBits),
+      ),
+  };
+}
+
+/** Rule 3 of docs/evaluation.md on sums that already hold the half bit: floor and clamp to 0 … max. */
+function activation({ graph, rounding }: PartOptions, sums: string, max: number): Part {
+  // Clamping half a bit higher and then flooring gives the same integers, and the clamp alone shows what was cut.
+  const clamped = graph.op("Clip", [sums, scalar(graph, 0.5), scalar(graph, max + 0.5)]);
+  return {
+    output: rounding ? graph.op("Floor", [clamped]) : graph.op("Sub", [clamped, scalar(graph, 0.5)]),
+    backward: (gradient) => {
+      const inside = graph.op("And", [
+        graph.op("Greater", [clamped, scalar(graph, 0.5)]),
+        graph.op("Less", [clamped, scalar(graph, max + 0.5)]),
+      ]);
+      return graph.op("Where", [inside, gradient, scalar(graph, 0)]);
+    },
+  };
+}
+
+/** "same" convolution with bias and requantisation. @param first true where nothing before it needs a gradient */
+export function convolution(
+  options: PartOptions,
+  input: string,
+  layer: Layer,
+  shapes: LayerShapes,
+  format: LinearFormat,
+  parameters: GraphParameters,
+  first: boolean,
+): Part {
+  const { graph } = options;
+  const { padding } = shapes;
+  const { weights, bias, learn } = quantised(options, parameters, format);
+  const attributes = {
+    kernel_shape: [layer.kernelHeight, layer.kernelWidth],
+    strides: [layer.strideHeight, layer.strideWidth],
+    pads: [padding.top, padding.left, padding.bottom, padding.right],
+  };
+  const active = activation(options, graph.op("Conv", [input, weights, bias], attributes), format.requantise!.max);
+  return {
+    output: active.output,
+    backward: (gradient) => {
+      const sums = active.backward(gradient);
+      learn(
+        filterGradient(options, input, sums, layer, shapes),
+        graph.op("ReduceSum", [sums, graph.ints([0, 2, 3])], { keepdims: 0 }),
+      );
+      if (first) return sums;
+      // Rows and columns that the last window does not reach.
+      const rest = (size: number, out: number, stride: number, kernel: number, pad: number): number =>
+        size - ((out - 1) * stride + kernel - pad);
+      const { input: from, convolution: to } = shapes;
+      return graph.op("ConvTranspose", [sums, weights], {
+        ...attributes,
+        output_padding: [
+          rest(from.height, to.height, layer.strideHeight, layer.kernelHeight, padding.top + padding.bottom),
+          rest(from.width, to.width, layer.strideWidth, layer.kernelWidth, padding.left + padding.right),
+        ],
+      });
+    },
+  };
+}
+
+/**
+ * Gradient of the filters: for each kernel position the matrix product of the inputs that it reads, C × (N·H'·W'), and
+ * the gradients of the sums, (N·H'·W') × M. With few input channels the positions are stacked into one product.
+ */
+function filterGradient(
+  { graph, batch }: PartOptions,
+  input: string,
+  sums: string,
+  { kernelHeight, kernelWidth, strideHeight, strideWidth, filters }: Layer,
+  { input: { channels }, convolution: { height, width }, padding: { top, bottom, left, right } }: LayerShapes,
+): string {
+  const places = batch * height * width;
+  const padded =
+    top + bottom + left + right === 0
+      ? input
+      : graph.op("Pad", [input, graph.ints([0, 0, top, left, 0, 0, bottom, right])]);
+  const byChannel = graph.op("Transpose", [padded], { perm: [1, 0, 2, 3] });
+  const gradients = graph.op("Reshape", [
+    graph.op("Transpose", [sums], { perm: [0, 2, 3, 1] }),
+    graph.ints([places, filters]),
+  ]);
+  const reads: string[] = [];
+  for (let row = 0; row < kernelHeight; row++) {
+    for (let column = 0; column < kernelWidth; column++) {
+      const read = graph.op("Slice", [
+        byChannel,
+        graph.ints([row, column]),
+        graph.ints([row + (height - 1) * strideHeight + 1, column + (width - 1) * strideWidth + 1]),
+        graph.ints([2, 3]),
+        graph.ints([strideHeight, strideWidth]),
+      ]);
+      reads.push(graph.op("Reshape", [read, graph.ints([channels, places])]));
+    }
+  }
+  const join = (parts: readonly string[]): string =>
+    parts.length === 1 ? parts[0]! : graph.op("Concat", parts, { axis: 0 });
+  const product =
+    channels < STACKED_CHANNELS
+      ? graph.op("MatMul", [join(reads), gradients])
+      : join(reads.map((read) => graph.op("MatMul", [read, gradients])));
+  const split = graph.op("Reshape", [product, graph.ints([kernelHeight, kernelWidth, channels, filters])]);
+  return graph.op("Transpose", [split], { perm: [3, 2, 0, 1] });
+}
+
+/** Below this many input channels one stacked product is faster than one for each kernel position. */
+const STACKED_CHANNELS = 8;
+
+/** Max-pool p×p, "same" windows that see only real elements; of equals the first in the window gets the gradient. */
+export function maxPool({ graph, batch }: PartOptions, input: string, size: number, shapes: LayerShapes): Part {
+  const { top, left, bottom, right } = shapes.poolPadding;
+  const { height, width, channels } = shapes.convolution;
+  const [output, indices] = graph.ops("MaxPool", [input], 2, {
+    kernel_shape: [size, size],
+    strides: [size, size],
+    pads: [top, left, bottom, right],
+  }) as [string, string];
+  return {
+    output,
+    // The indices count in the whole unpadded tensor, so the window's own sizes do not matter on the way back.
+    backward: (gradient) =>
+      graph.op("MaxUnpool", [gradient, indices, graph.ints([batch, channels, height, width])], {
+        kernel_shape: [1, 1],
+        strides: [1, 1],
+      }),
+  };
+}
+
+/** Sum over all positions: N×C. */
+export function globalSum({ graph, batch }: PartOptions, input: string, shape: TensorShape): Part {
+  const { height, width, channels } = shape;
+  return {
+    output: graph.op("ReduceSum", [input, graph.ints([2, 3])], { keepdims: 0 }),
+    backward: (gradient) =>
+      graph.op("Expand", [
+        graph.op("Reshape", [gradient, graph.ints([batch, channels, 1, 1])]),
+        graph.ints([batch, channels, height, width]),
+      ]),
+  };
+}
+
+/** All values of a sample in (channel, row, column) order; the dense weights after it stand in that order too. */
+export function flatten({ graph, batch }: PartOptions, input: string, shape: TensorShape): Part {
+  const { height, width, channels } = shape;
+  return {
+    output: graph.op("Reshape", [input, graph.ints([batch, height * width * channels])]),
+    backward: (gradient) => graph.op("Reshape", [gradient, graph.ints([batch, channels, height, width])]),
+  };
+}
+
+/** Dense layer: requantised where its format says so, otherwise the logits. */
+export function dense(options: PartOptions, input: string, format: LinearFormat, parameters: GraphParameters): Part {
+  const { graph } = options;
+  const { weights, bias, learn } = quantised(options, parameters, format);
+  const sums = graph.op("Gemm", [input, weights, bias], { transB: 1 });
+  const active = format.requantise === null ? null : activation(options, sums, format.requantise.max);
+  return {
+    output: active?.output ?? sums,
+    backward: (gradient) => {
+      const of = active?.backward(gradient) ?? gradient;
+      learn(
+        graph.op("Gemm", [of, input], { transA: 1 }),
+        graph.op("ReduceSum", [of, graph.ints([0])], { keepdims: 0 }),
+      );
+      return graph.op("MatMul", [of, weights]);
+    },
+  };
+}
+
+/**
+ * Mean cross-entropy of logits N×K.
+ * @param labels N×1 int32
+ * @param scale the logits are multiplied by it first
+ */
+export function crossEntropy(
+  { graph, batch }: PartOptions,
+  logits: string,
+  labels: string,
+  classes: number,
+  scale: number,
+) {
+  const range = graph.op("Cast", [graph.floats([...Array(classes).keys()], [1, classes])], { to: ELEMENT.int32 });
+  const truth = graph.op("Cast", [graph.op("Equal", [labels, range])], { to: ELEMENT.float });
+  const scaled = times(graph, logits, scale);
+  const logProbabilities = graph.op("LogSoftmax", [scaled], { axis: 1 });
+  const picked = graph.op("ReduceSum", [graph.op("Mul", [logProbabilities, truth]), graph.ints([0, 1])], {
+    keepdims: 0,
+  });
+  return {
+    output: times(graph, picked, -1 / batch),
+    /** gradient of the logits */
+    gradient: () => times(graph, graph.op("Sub", [graph.op("Softmax", [scaled], { axis: 1 }), truth]), scale / batch),
+  };
+}
