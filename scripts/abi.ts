@@ -12,10 +12,10 @@ export const ABI_FILE = resolve(ROOT, "offchain/protocol/abi.ts");
 
 const CONTRACTS: Record<string, string> = {
   localAssetAbi: "contracts/local/LocalAsset.sol/LocalAsset",
-  poolAbi: "contracts/interfaces/IPool.sol/IPool",
-  poolFactoryAbi: "contracts/interfaces/IPoolFactory.sol/IPoolFactory",
-  taskRegistryAbi: "contracts/interfaces/ITaskRegistry.sol/ITaskRegistry",
-  validatorStakeAbi: "contracts/interfaces/IValidatorStake.sol/IValidatorStake",
+  poolAbi: "contracts/Pool.sol/Pool",
+  poolFactoryAbi: "contracts/PoolFactory.sol/PoolFactory",
+  taskRegistryAbi: "contracts/TaskRegistry.sol/TaskRegistry",
+  validatorStakeAbi: "contracts/ValidatorStake.sol/ValidatorStake",
 };
 
 /** Enumerations travel as numbers, so their names are published beside the interfaces, in order. */

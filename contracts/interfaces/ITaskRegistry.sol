@@ -206,6 +206,8 @@ interface ITaskRegistry is ICredits {
         bytes32 hash;
         /// grows by one with every commitment of the task; the lower one wins a tie
         uint64 sequence;
+        /// the participant's place, from 0, among those who committed to the task
+        uint32 index;
         CommitmentState state;
         bool settled;
         uint32 claimedCorrect;

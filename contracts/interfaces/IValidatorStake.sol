@@ -68,5 +68,5 @@ interface IValidatorStake is ICredits {
     function totalStakeAt(uint256 time) external view returns (uint256);
 
     /// @notice What `validator` has unbonding, and when it is ready.
-    function unbondingOf(address validator) external view returns (uint256 amount, uint48 readyAt);
+    function unbondingOf(address validator) external view returns (uint128 amount, uint48 readyAt);
 }

@@ -246,7 +246,7 @@ export const poolAbi = [
           { internalType: "uint256", name: "receiptPoints", type: "uint256" },
         ],
         internalType: "struct IPool.TaskAccount",
-        name: "",
+        name: "view_",
         type: "tuple",
       },
     ],
@@ -345,9 +345,46 @@ export const poolAbi = [
   },
   {
     inputs: [],
+    name: "eip712Domain",
+    outputs: [
+      { internalType: "bytes1", name: "fields", type: "bytes1" },
+      { internalType: "string", name: "name", type: "string" },
+      { internalType: "string", name: "version", type: "string" },
+      { internalType: "uint256", name: "chainId", type: "uint256" },
+      { internalType: "address", name: "verifyingContract", type: "address" },
+      { internalType: "bytes32", name: "salt", type: "bytes32" },
+      { internalType: "uint256[]", name: "extensions", type: "uint256[]" },
+    ],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [],
     name: "float",
     outputs: [{ internalType: "uint256", name: "", type: "uint256" }],
     stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [
+      {
+        components: [
+          { internalType: "address", name: "manager", type: "address" },
+          { internalType: "address", name: "receiptKey", type: "address" },
+          { internalType: "uint16", name: "feeBps", type: "uint16" },
+          { internalType: "uint24", name: "objectionWindow", type: "uint24" },
+          { internalType: "uint24", name: "settlementWindow", type: "uint24" },
+          { internalType: "uint24", name: "receiptsWindow", type: "uint24" },
+          { internalType: "bytes32", name: "schemeId", type: "bytes32" },
+        ],
+        internalType: "struct IPool.PoolParams",
+        name: "params",
+        type: "tuple",
+      },
+    ],
+    name: "initialize",
+    outputs: [],
+    stateMutability: "nonpayable",
     type: "function",
   },
   {
@@ -365,6 +402,13 @@ export const poolAbi = [
     name: "manager",
     outputs: [{ internalType: "address", name: "", type: "address" }],
     stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [{ internalType: "bytes[]", name: "data", type: "bytes[]" }],
+    name: "multicall",
+    outputs: [{ internalType: "bytes[]", name: "results", type: "bytes[]" }],
+    stateMutability: "nonpayable",
     type: "function",
   },
   {
@@ -579,6 +623,13 @@ export const poolAbi = [
     name: "Deposited",
     type: "event",
   },
+  { anonymous: false, inputs: [], name: "EIP712DomainChanged", type: "event" },
+  {
+    anonymous: false,
+    inputs: [{ indexed: false, internalType: "uint64", name: "version", type: "uint64" }],
+    name: "Initialized",
+    type: "event",
+  },
   {
     anonymous: false,
     inputs: [
@@ -651,7 +702,9 @@ export const poolAbi = [
     name: "Withdrawn",
     type: "event",
   },
+  { inputs: [{ internalType: "address", name: "target", type: "address" }], name: "AddressEmptyCode", type: "error" },
   { inputs: [{ internalType: "uint32", name: "index", type: "uint32" }], name: "AlreadyClaimed", type: "error" },
+  { inputs: [], name: "FailedCall", type: "error" },
   { inputs: [], name: "FeeAlreadyPaid", type: "error" },
   {
     inputs: [
@@ -677,14 +730,23 @@ export const poolAbi = [
     name: "InsufficientFloat",
     type: "error",
   },
+  { inputs: [], name: "InvalidInitialization", type: "error" },
   {
     inputs: [{ internalType: "string", name: "parameter", type: "string" }],
     name: "InvalidPoolParameter",
     type: "error",
   },
   { inputs: [{ internalType: "address", name: "to", type: "address" }], name: "InvalidRecipient", type: "error" },
+  { inputs: [], name: "InvalidShortString", type: "error" },
   { inputs: [{ internalType: "address", name: "miner", type: "address" }], name: "NoReceipt", type: "error" },
+  { inputs: [], name: "NotInitializing", type: "error" },
   { inputs: [], name: "OnlyManager", type: "error" },
+  { inputs: [], name: "ReentrancyGuardReentrantCall", type: "error" },
+  {
+    inputs: [{ internalType: "address", name: "token", type: "address" }],
+    name: "SafeERC20FailedOperation",
+    type: "error",
+  },
   {
     inputs: [
       { internalType: "uint64", name: "sequence", type: "uint64" },
@@ -693,6 +755,7 @@ export const poolAbi = [
     name: "StaleReceipt",
     type: "error",
   },
+  { inputs: [{ internalType: "string", name: "str", type: "string" }], name: "StringTooLong", type: "error" },
   { inputs: [], name: "WrongProof", type: "error" },
   { inputs: [], name: "WrongSignature", type: "error" },
   {
@@ -749,7 +812,7 @@ export const poolFactoryAbi = [
       { internalType: "bytes32", name: "salt", type: "bytes32" },
     ],
     name: "predict",
-    outputs: [{ internalType: "address", name: "pool", type: "address" }],
+    outputs: [{ internalType: "address", name: "", type: "address" }],
     stateMutability: "view",
     type: "function",
   },
@@ -777,6 +840,15 @@ export const poolFactoryAbi = [
     ],
     name: "PoolCreated",
     type: "event",
+  },
+  { inputs: [], name: "FailedDeployment", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint256", name: "balance", type: "uint256" },
+      { internalType: "uint256", name: "needed", type: "uint256" },
+    ],
+    name: "InsufficientBalance",
+    type: "error",
   },
 ] as const;
 
@@ -864,6 +936,7 @@ export const taskRegistryAbi = [
         components: [
           { internalType: "bytes32", name: "hash", type: "bytes32" },
           { internalType: "uint64", name: "sequence", type: "uint64" },
+          { internalType: "uint32", name: "index", type: "uint32" },
           { internalType: "enum ITaskRegistry.CommitmentState", name: "state", type: "uint8" },
           { internalType: "bool", name: "settled", type: "bool" },
           { internalType: "uint32", name: "claimedCorrect", type: "uint32" },
@@ -921,7 +994,7 @@ export const taskRegistryAbi = [
           { internalType: "address", name: "next", type: "address" },
         ],
         internalType: "struct ITaskRegistry.Examination",
-        name: "",
+        name: "examination",
         type: "tuple",
       },
     ],
@@ -950,6 +1023,13 @@ export const taskRegistryAbi = [
     name: "height",
     outputs: [{ internalType: "uint256", name: "", type: "uint256" }],
     stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [{ internalType: "bytes[]", name: "data", type: "bytes[]" }],
+    name: "multicall",
+    outputs: [{ internalType: "bytes[]", name: "results", type: "bytes[]" }],
+    stateMutability: "nonpayable",
     type: "function",
   },
   {
@@ -1230,7 +1310,7 @@ export const taskRegistryAbi = [
           { internalType: "bool", name: "settled", type: "bool" },
         ],
         internalType: "struct ITaskRegistry.Settlement",
-        name: "",
+        name: "settlement",
         type: "tuple",
       },
     ],
@@ -1319,7 +1399,7 @@ export const taskRegistryAbi = [
           },
         ],
         internalType: "struct ITaskRegistry.TaskView",
-        name: "",
+        name: "view_",
         type: "tuple",
       },
     ],
@@ -1535,6 +1615,7 @@ export const taskRegistryAbi = [
     name: "Withdrawn",
     type: "event",
   },
+  { inputs: [{ internalType: "address", name: "target", type: "address" }], name: "AddressEmptyCode", type: "error" },
   {
     inputs: [
       { internalType: "uint256", name: "taskId", type: "uint256" },
@@ -1554,6 +1635,7 @@ export const taskRegistryAbi = [
     name: "ClaimTooLarge",
     type: "error",
   },
+  { inputs: [], name: "FailedCall", type: "error" },
   {
     inputs: [
       { internalType: "uint256", name: "stated", type: "uint256" },
@@ -1601,6 +1683,20 @@ export const taskRegistryAbi = [
   },
   { inputs: [], name: "NothingAttested", type: "error" },
   { inputs: [], name: "OnlyDisputes", type: "error" },
+  { inputs: [], name: "ReentrancyGuardReentrantCall", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint8", name: "bits", type: "uint8" },
+      { internalType: "uint256", name: "value", type: "uint256" },
+    ],
+    name: "SafeCastOverflowedUintDowncast",
+    type: "error",
+  },
+  {
+    inputs: [{ internalType: "address", name: "token", type: "address" }],
+    name: "SafeERC20FailedOperation",
+    type: "error",
+  },
   { inputs: [{ internalType: "bytes32", name: "commitment", type: "bytes32" }], name: "SameCommitment", type: "error" },
   { inputs: [], name: "WrongKey", type: "error" },
   {
@@ -1678,6 +1774,13 @@ export const validatorStakeAbi = [
   },
   { inputs: [], name: "finishUnbonding", outputs: [], stateMutability: "nonpayable", type: "function" },
   {
+    inputs: [{ internalType: "bytes[]", name: "data", type: "bytes[]" }],
+    name: "multicall",
+    outputs: [{ internalType: "bytes[]", name: "results", type: "bytes[]" }],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
     inputs: [],
     name: "owed",
     outputs: [{ internalType: "uint256", name: "", type: "uint256" }],
@@ -1739,7 +1842,7 @@ export const validatorStakeAbi = [
     inputs: [{ internalType: "address", name: "validator", type: "address" }],
     name: "unbondingOf",
     outputs: [
-      { internalType: "uint256", name: "amount", type: "uint256" },
+      { internalType: "uint128", name: "amount", type: "uint128" },
       { internalType: "uint48", name: "readyAt", type: "uint48" },
     ],
     stateMutability: "view",
@@ -1840,6 +1943,9 @@ export const validatorStakeAbi = [
     name: "Withdrawn",
     type: "event",
   },
+  { inputs: [{ internalType: "address", name: "target", type: "address" }], name: "AddressEmptyCode", type: "error" },
+  { inputs: [], name: "CheckpointUnorderedInsertion", type: "error" },
+  { inputs: [], name: "FailedCall", type: "error" },
   {
     inputs: [
       { internalType: "uint256", name: "stated", type: "uint256" },
@@ -1874,6 +1980,20 @@ export const validatorStakeAbi = [
   {
     inputs: [{ internalType: "address", name: "validator", type: "address" }],
     name: "NothingUnbonding",
+    type: "error",
+  },
+  { inputs: [], name: "ReentrancyGuardReentrantCall", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint8", name: "bits", type: "uint8" },
+      { internalType: "uint256", name: "value", type: "uint256" },
+    ],
+    name: "SafeCastOverflowedUintDowncast",
+    type: "error",
+  },
+  {
+    inputs: [{ internalType: "address", name: "token", type: "address" }],
+    name: "SafeERC20FailedOperation",
     type: "error",
   },
   { inputs: [], name: "StakeTooLarge", type: "error" },

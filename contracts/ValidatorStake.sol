@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+
+import {Credits} from "./Credits.sol";
+import {IValidatorStake} from "./interfaces/IValidatorStake.sol";
+
+/// @title Validators' stake
+contract ValidatorStake is IValidatorStake, Credits {
+    using Checkpoints for Checkpoints.Trace208;
+
+    struct Unbonding {
+        uint128 amount;
+        uint48 readyAt;
+    }
+
+    uint256 private constant MAX_UNBONDING_PERIOD = 365 days;
+
+    /// @inheritdoc IValidatorStake
+    uint256 public immutable unbondingPeriod;
+
+    mapping(address validator => Checkpoints.Trace208) private _stakes;
+    Checkpoints.Trace208 private _total;
+    /// @inheritdoc IValidatorStake
+    mapping(address validator => Unbonding) public unbondingOf;
+
+    /// @param unbondingPeriod_ seconds, 1 … 365 days
+    constructor(IERC20 asset_, uint256 unbondingPeriod_) Credits(asset_) {
+        if (unbondingPeriod_ == 0 || unbondingPeriod_ > MAX_UNBONDING_PERIOD) {
+            revert InvalidUnbondingPeriod(unbondingPeriod_);
+        }
+        unbondingPeriod = unbondingPeriod_;
+    }
+
+    // ————— Calls —————
+
+    /// @inheritdoc IValidatorStake
+    function stake(uint256 amount) external nonReentrant {
+        if (amount == 0) revert ZeroStake();
+        _pull(msg.sender, amount);
+        // All that is held here, credits included, fits 128 bits: so does every sum of stakes.
+        if (owed > type(uint128).max) revert StakeTooLarge();
+        emit Staked(msg.sender, amount, _add(msg.sender, amount));
+    }
+
+    /// @inheritdoc IValidatorStake
+    function beginUnbonding(uint256 amount) external nonReentrant {
+        if (amount == 0) revert ZeroStake();
+        uint256 active = stakeOf(msg.sender);
+        if (amount > active) revert InsufficientStake(active, amount);
+        Unbonding storage unbonding = unbondingOf[msg.sender];
+        uint48 readyAt = SafeCast.toUint48(block.timestamp + unbondingPeriod);
+        unbonding.amount += uint128(amount);
+        unbonding.readyAt = readyAt;
+        active -= amount;
+        _record(msg.sender, active, totalStake() - amount);
+        emit UnbondingBegun(msg.sender, amount, active, readyAt);
+    }
+
+    /// @inheritdoc IValidatorStake
+    function cancelUnbonding() external nonReentrant {
+        uint256 amount = _takeUnbonding(msg.sender);
+        emit UnbondingCancelled(msg.sender, amount, _add(msg.sender, amount));
+    }
+
+    /// @inheritdoc IValidatorStake
+    function finishUnbonding() external nonReentrant {
+        uint48 readyAt = unbondingOf[msg.sender].readyAt;
+        uint256 amount = _takeUnbonding(msg.sender);
+        if (block.timestamp < readyAt) revert StillUnbonding(readyAt);
+        _credit(msg.sender, amount, CreditReason.Stake, 0);
+        emit UnbondingFinished(msg.sender, amount);
+    }
+
+    // ————— Views —————
+
+    /// @inheritdoc IValidatorStake
+    function stakeOf(address validator) public view returns (uint256) {
+        return _stakes[validator].latest();
+    }
+
+    /// @inheritdoc IValidatorStake
+    function totalStake() public view returns (uint256) {
+        return _total.latest();
+    }
+
+    /// @inheritdoc IValidatorStake
+    function stakeAt(address validator, uint256 time) external view returns (uint256) {
+        return _stakes[validator].upperLookupRecent(_past(time));
+    }
+
+    /// @inheritdoc IValidatorStake
+    function totalStakeAt(uint256 time) external view returns (uint256) {
+        return _total.upperLookupRecent(_past(time));
+    }
+
+    // ————— Parts —————
+
+    function _add(address validator, uint256 amount) private returns (uint256 active) {
+        active = stakeOf(validator) + amount;
+        _record(validator, active, totalStake() + amount);
+    }
+
+    function _record(address validator, uint256 active, uint256 total) private {
+        uint48 time = SafeCast.toUint48(block.timestamp);
+        _stakes[validator].push(time, SafeCast.toUint208(active));
+        _total.push(time, SafeCast.toUint208(total));
+    }
+
+    function _takeUnbonding(address validator) private returns (uint256 amount) {
+        amount = unbondingOf[validator].amount;
+        if (amount == 0) revert NothingUnbonding(validator);
+        delete unbondingOf[validator];
+    }
+
+    function _past(uint256 time) private view returns (uint48) {
+        if (time >= block.timestamp) revert NotYetKnown(time);
+        return uint48(time);
+    }
+}

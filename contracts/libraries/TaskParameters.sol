@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.30;
+
+import {ITaskRegistry} from "../interfaces/ITaskRegistry.sol";
+import {PredictionCount} from "./PredictionCount.sol";
+
+/// @title Ranges of a task's parameters
+library TaskParameters {
+    uint256 internal constant BPS = 10_000;
+    uint256 internal constant MIN_CANDIDATE_BOND_BPS = 500;
+    uint256 internal constant MAX_CID_LENGTH = 64;
+    uint256 internal constant MAX_PHASE = 30 days;
+
+    /// @notice Reverts with the name of the first parameter that is out of its range.
+    /// @param unbondingPeriod validators' stake must outlast the examination of a candidate
+    function check(ITaskRegistry.TaskParams calldata params, uint256 unbondingPeriod) internal pure {
+        _require(isCid(params.descriptorCid), "descriptorCid");
+        _require(params.keyHash != 0, "keyHash");
+        _require(params.testRoot != 0, "testRoot");
+        _require(params.spaceHash != 0, "spaceHash");
+        _require(params.testCount > 0 && params.testCount <= PredictionCount.MAX_LENGTH, "testCount");
+        _require(params.minCorrect <= params.testCount, "minCorrect");
+        _require(params.maxModelBytes > 0, "maxModelBytes");
+        _require(
+            params.candidateBondBps >= MIN_CANDIDATE_BOND_BPS && params.candidateBondBps <= BPS,
+            "candidateBondBps"
+        );
+        _require(params.difficulty.networkFlops > 0, "networkFlops");
+        _require(params.difficulty.bandwidth > 0, "bandwidth");
+        _require(params.reward > 0, "reward");
+
+        ITaskRegistry.PhaseLengths calldata phases = params.phases;
+        _require(phases.initialisation <= MAX_PHASE, "initialisation");
+        _require(_isLength(phases.training), "training");
+        _require(_isLength(phases.keyRelease), "keyRelease");
+        _require(_isLength(phases.testVote), "testVote");
+        _require(_isLength(phases.reveal), "reveal");
+        _require(_isLength(phases.seal), "seal");
+        _require(_isLength(phases.open), "open");
+        _require(_isLength(phases.longWindow), "longWindow");
+        _require(_isLength(phases.shortWindow) && phases.shortWindow <= phases.longWindow, "shortWindow");
+        _require(uint256(phases.seal) + phases.open + phases.longWindow <= unbondingPeriod, "seal + open + longWindow");
+    }
+
+    /// @notice Whether the bytes are as long as a content identifier may be; what they say is not the chain's matter.
+    function isCid(bytes calldata cid) internal pure returns (bool) {
+        return cid.length > 0 && cid.length <= MAX_CID_LENGTH;
+    }
+
+    /// @notice A candidate's bond, rounded up.
+    function candidateBond(uint256 reward, uint256 bps) internal pure returns (uint256) {
+        return (reward * bps + BPS - 1) / BPS;
+    }
+
+    function _isLength(uint256 phase) private pure returns (bool) {
+        return phase > 0 && phase <= MAX_PHASE;
+    }
+
+    function _require(bool holds, string memory parameter) private pure {
+        if (!holds) revert ITaskRegistry.InvalidParameter(parameter);
+    }
+}
