@@ -45,9 +45,11 @@ contract Pool is IPool, Credits, EIP712, Initializable {
 
     uint16 private constant MAX_FEE_BPS = 2_000;
     uint24 private constant MAX_WINDOW = 30 days;
+    // solhint-disable gas-small-strings
     bytes32 private constant POINTS_TYPE = keccak256(
         "Points(uint256 taskId,address miner,uint64 sequence,uint128 points)"
     );
+    // solhint-enable gas-small-strings
 
     // ————— Storage —————
 

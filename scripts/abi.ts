@@ -10,12 +10,19 @@ import { format, resolveConfig } from "prettier";
 const ROOT = resolve(import.meta.dirname, "..");
 export const ABI_FILE = resolve(ROOT, "offchain/protocol/abi.ts");
 
-const CONTRACTS: Record<string, string> = {
-  localAssetAbi: "contracts/local/LocalAsset.sol/LocalAsset",
-  poolAbi: "contracts/Pool.sol/Pool",
-  poolFactoryAbi: "contracts/PoolFactory.sol/PoolFactory",
-  taskRegistryAbi: "contracts/TaskRegistry.sol/TaskRegistry",
-  validatorStakeAbi: "contracts/ValidatorStake.sol/ValidatorStake",
+const ASSET = "contracts/local/LocalAsset.sol/LocalAsset";
+const FACTORY = "contracts/PoolFactory.sol/PoolFactory";
+const POOL = "contracts/Pool.sol/Pool";
+const REGISTRY = "contracts/TaskRegistry.sol/TaskRegistry";
+const STAKE = "contracts/ValidatorStake.sol/ValidatorStake";
+
+/** A contract, and the contracts it calls: their errors come through it, and a caller must be able to read them. */
+const CONTRACTS: Record<string, readonly [own: string, ...called: string[]]> = {
+  localAssetAbi: [ASSET],
+  poolAbi: [POOL, REGISTRY, STAKE, ASSET],
+  poolFactoryAbi: [FACTORY, POOL, ASSET],
+  taskRegistryAbi: [REGISTRY, STAKE, ASSET],
+  validatorStakeAbi: [STAKE, ASSET],
 };
 
 /** Enumerations travel as numbers, so their names are published beside the interfaces, in order. */
@@ -39,13 +46,18 @@ const KIND = ["constructor", "function", "event", "error"];
 const orderOf = (item: AbiItem): string =>
   `${KIND.indexOf(item.type)} ${item.name ?? ""}(${(item.inputs ?? []).map((input) => input.type).join(",")})`;
 
-function abiOf(artifact: string): AbiItem[] {
-  const { abi } = JSON.parse(readFileSync(resolve(ROOT, "artifacts", `${artifact}.json`), "utf8")) as {
-    abi: AbiItem[];
-  };
-  return abi
-    .filter((item) => item.type !== "constructor")
-    .sort((a, b) => (orderOf(a) < orderOf(b) ? -1 : orderOf(a) > orderOf(b) ? 1 : 0));
+function readAbi(artifact: string): AbiItem[] {
+  return (JSON.parse(readFileSync(resolve(ROOT, "artifacts", `${artifact}.json`), "utf8")) as { abi: AbiItem[] }).abi;
+}
+
+function abiOf(own: string, called: readonly string[]): AbiItem[] {
+  const items = [
+    ...called.flatMap((artifact) => readAbi(artifact).filter((item) => item.type === "error")),
+    ...readAbi(own).filter((item) => item.type !== "constructor"),
+  ];
+  return [...new Map(items.map((item) => [orderOf(item), item])).entries()]
+    .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+    .map(([, item]) => item);
 }
 
 function enumOf(file: string, name: string): string[] {
@@ -60,7 +72,7 @@ export async function renderAbi(): Promise<string> {
   const parts = [
     "// Written by scripts/abi.ts from the compiled contracts: run `hardhat build && node scripts/abi.ts` to renew it.\n",
     ...Object.entries(CONTRACTS).map(
-      ([name, artifact]) => `export const ${name} = ${JSON.stringify(abiOf(artifact))} as const;\n`,
+      ([name, [own, ...called]]) => `export const ${name} = ${JSON.stringify(abiOf(own, called))} as const;\n`,
     ),
     ...Object.entries(ENUMS).map(
       ([name, [file, type]]) =>

@@ -704,6 +704,80 @@ export const poolAbi = [
   },
   { inputs: [{ internalType: "address", name: "target", type: "address" }], name: "AddressEmptyCode", type: "error" },
   { inputs: [{ internalType: "uint32", name: "index", type: "uint32" }], name: "AlreadyClaimed", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+    ],
+    name: "AlreadyRevealed",
+    type: "error",
+  },
+  { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "AlreadySealed", type: "error" },
+  { inputs: [], name: "AlreadySettled", type: "error" },
+  { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "AlreadyVoted", type: "error" },
+  { inputs: [], name: "CheckpointUnorderedInsertion", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint256", name: "claimed", type: "uint256" },
+      { internalType: "uint256", name: "total", type: "uint256" },
+    ],
+    name: "ClaimTooLarge",
+    type: "error",
+  },
+  { inputs: [], name: "ECDSAInvalidSignature", type: "error" },
+  {
+    inputs: [{ internalType: "uint256", name: "length", type: "uint256" }],
+    name: "ECDSAInvalidSignatureLength",
+    type: "error",
+  },
+  { inputs: [{ internalType: "bytes32", name: "s", type: "bytes32" }], name: "ECDSAInvalidSignatureS", type: "error" },
+  {
+    inputs: [
+      { internalType: "address", name: "spender", type: "address" },
+      { internalType: "uint256", name: "allowance", type: "uint256" },
+      { internalType: "uint256", name: "needed", type: "uint256" },
+    ],
+    name: "ERC20InsufficientAllowance",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "address", name: "sender", type: "address" },
+      { internalType: "uint256", name: "balance", type: "uint256" },
+      { internalType: "uint256", name: "needed", type: "uint256" },
+    ],
+    name: "ERC20InsufficientBalance",
+    type: "error",
+  },
+  {
+    inputs: [{ internalType: "address", name: "approver", type: "address" }],
+    name: "ERC20InvalidApprover",
+    type: "error",
+  },
+  {
+    inputs: [{ internalType: "address", name: "receiver", type: "address" }],
+    name: "ERC20InvalidReceiver",
+    type: "error",
+  },
+  { inputs: [{ internalType: "address", name: "sender", type: "address" }], name: "ERC20InvalidSender", type: "error" },
+  {
+    inputs: [{ internalType: "address", name: "spender", type: "address" }],
+    name: "ERC20InvalidSpender",
+    type: "error",
+  },
+  {
+    inputs: [{ internalType: "uint256", name: "deadline", type: "uint256" }],
+    name: "ERC2612ExpiredSignature",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "address", name: "signer", type: "address" },
+      { internalType: "address", name: "owner", type: "address" },
+    ],
+    name: "ERC2612InvalidSigner",
+    type: "error",
+  },
   { inputs: [], name: "FailedCall", type: "error" },
   { inputs: [], name: "FeeAlreadyPaid", type: "error" },
   {
@@ -730,7 +804,25 @@ export const poolAbi = [
     name: "InsufficientFloat",
     type: "error",
   },
+  {
+    inputs: [
+      { internalType: "uint256", name: "active", type: "uint256" },
+      { internalType: "uint256", name: "wanted", type: "uint256" },
+    ],
+    name: "InsufficientStake",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "address", name: "account", type: "address" },
+      { internalType: "uint256", name: "currentNonce", type: "uint256" },
+    ],
+    name: "InvalidAccountNonce",
+    type: "error",
+  },
+  { inputs: [{ internalType: "uint256", name: "length", type: "uint256" }], name: "InvalidCid", type: "error" },
   { inputs: [], name: "InvalidInitialization", type: "error" },
+  { inputs: [{ internalType: "string", name: "parameter", type: "string" }], name: "InvalidParameter", type: "error" },
   {
     inputs: [{ internalType: "string", name: "parameter", type: "string" }],
     name: "InvalidPoolParameter",
@@ -738,15 +830,64 @@ export const poolAbi = [
   },
   { inputs: [{ internalType: "address", name: "to", type: "address" }], name: "InvalidRecipient", type: "error" },
   { inputs: [], name: "InvalidShortString", type: "error" },
+  {
+    inputs: [{ internalType: "uint256", name: "seconds_", type: "uint256" }],
+    name: "InvalidUnbondingPeriod",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+    ],
+    name: "NoCommitment",
+    type: "error",
+  },
   { inputs: [{ internalType: "address", name: "miner", type: "address" }], name: "NoReceipt", type: "error" },
+  {
+    inputs: [
+      { internalType: "address", name: "validator", type: "address" },
+      { internalType: "uint256", name: "time", type: "uint256" },
+    ],
+    name: "NoStake",
+    type: "error",
+  },
+  { inputs: [{ internalType: "uint256", name: "height", type: "uint256" }], name: "NoSuchBlock", type: "error" },
+  { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "NotAttested", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+    ],
+    name: "NotExamined",
+    type: "error",
+  },
   { inputs: [], name: "NotInitializing", type: "error" },
+  { inputs: [{ internalType: "uint256", name: "time", type: "uint256" }], name: "NotYetKnown", type: "error" },
+  { inputs: [], name: "NothingAttested", type: "error" },
+  {
+    inputs: [{ internalType: "address", name: "validator", type: "address" }],
+    name: "NothingUnbonding",
+    type: "error",
+  },
+  { inputs: [], name: "OnlyDisputes", type: "error" },
   { inputs: [], name: "OnlyManager", type: "error" },
   { inputs: [], name: "ReentrancyGuardReentrantCall", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint8", name: "bits", type: "uint8" },
+      { internalType: "uint256", name: "value", type: "uint256" },
+    ],
+    name: "SafeCastOverflowedUintDowncast",
+    type: "error",
+  },
   {
     inputs: [{ internalType: "address", name: "token", type: "address" }],
     name: "SafeERC20FailedOperation",
     type: "error",
   },
+  { inputs: [{ internalType: "bytes32", name: "commitment", type: "bytes32" }], name: "SameCommitment", type: "error" },
+  { inputs: [], name: "StakeTooLarge", type: "error" },
   {
     inputs: [
       { internalType: "uint64", name: "sequence", type: "uint64" },
@@ -755,7 +896,41 @@ export const poolAbi = [
     name: "StaleReceipt",
     type: "error",
   },
+  { inputs: [{ internalType: "uint48", name: "readyAt", type: "uint48" }], name: "StillUnbonding", type: "error" },
   { inputs: [{ internalType: "string", name: "str", type: "string" }], name: "StringTooLong", type: "error" },
+  { inputs: [], name: "WrongKey", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint256", name: "expected", type: "uint256" },
+      { internalType: "uint256", name: "actual", type: "uint256" },
+    ],
+    name: "WrongLength",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "bytes32", name: "expected", type: "bytes32" },
+      { internalType: "bytes32", name: "actual", type: "bytes32" },
+    ],
+    name: "WrongOpening",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "enum ITaskRegistry.Phase", name: "actual", type: "uint8" },
+    ],
+    name: "WrongPhase",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "bytes32", name: "expected", type: "bytes32" },
+      { internalType: "bytes32", name: "actual", type: "bytes32" },
+    ],
+    name: "WrongPredictions",
+    type: "error",
+  },
   { inputs: [], name: "WrongProof", type: "error" },
   { inputs: [], name: "WrongSignature", type: "error" },
   {
@@ -766,6 +941,16 @@ export const poolAbi = [
     name: "WrongSplitPhase",
     type: "error",
   },
+  {
+    inputs: [
+      { internalType: "bytes32", name: "expected", type: "bytes32" },
+      { internalType: "bytes32", name: "actual", type: "bytes32" },
+    ],
+    name: "WrongTestSet",
+    type: "error",
+  },
+  { inputs: [], name: "ZeroHash", type: "error" },
+  { inputs: [], name: "ZeroStake", type: "error" },
 ] as const;
 
 export const poolFactoryAbi = [
@@ -841,13 +1026,139 @@ export const poolFactoryAbi = [
     name: "PoolCreated",
     type: "event",
   },
+  { inputs: [{ internalType: "address", name: "target", type: "address" }], name: "AddressEmptyCode", type: "error" },
+  { inputs: [{ internalType: "uint32", name: "index", type: "uint32" }], name: "AlreadyClaimed", type: "error" },
+  { inputs: [], name: "ECDSAInvalidSignature", type: "error" },
+  {
+    inputs: [{ internalType: "uint256", name: "length", type: "uint256" }],
+    name: "ECDSAInvalidSignatureLength",
+    type: "error",
+  },
+  { inputs: [{ internalType: "bytes32", name: "s", type: "bytes32" }], name: "ECDSAInvalidSignatureS", type: "error" },
+  {
+    inputs: [
+      { internalType: "address", name: "spender", type: "address" },
+      { internalType: "uint256", name: "allowance", type: "uint256" },
+      { internalType: "uint256", name: "needed", type: "uint256" },
+    ],
+    name: "ERC20InsufficientAllowance",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "address", name: "sender", type: "address" },
+      { internalType: "uint256", name: "balance", type: "uint256" },
+      { internalType: "uint256", name: "needed", type: "uint256" },
+    ],
+    name: "ERC20InsufficientBalance",
+    type: "error",
+  },
+  {
+    inputs: [{ internalType: "address", name: "approver", type: "address" }],
+    name: "ERC20InvalidApprover",
+    type: "error",
+  },
+  {
+    inputs: [{ internalType: "address", name: "receiver", type: "address" }],
+    name: "ERC20InvalidReceiver",
+    type: "error",
+  },
+  { inputs: [{ internalType: "address", name: "sender", type: "address" }], name: "ERC20InvalidSender", type: "error" },
+  {
+    inputs: [{ internalType: "address", name: "spender", type: "address" }],
+    name: "ERC20InvalidSpender",
+    type: "error",
+  },
+  {
+    inputs: [{ internalType: "uint256", name: "deadline", type: "uint256" }],
+    name: "ERC2612ExpiredSignature",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "address", name: "signer", type: "address" },
+      { internalType: "address", name: "owner", type: "address" },
+    ],
+    name: "ERC2612InvalidSigner",
+    type: "error",
+  },
+  { inputs: [], name: "FailedCall", type: "error" },
   { inputs: [], name: "FailedDeployment", type: "error" },
+  { inputs: [], name: "FeeAlreadyPaid", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint256", name: "stated", type: "uint256" },
+      { internalType: "uint256", name: "received", type: "uint256" },
+    ],
+    name: "InexactTransfer",
+    type: "error",
+  },
   {
     inputs: [
       { internalType: "uint256", name: "balance", type: "uint256" },
       { internalType: "uint256", name: "needed", type: "uint256" },
     ],
     name: "InsufficientBalance",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "available", type: "uint256" },
+      { internalType: "uint256", name: "wanted", type: "uint256" },
+    ],
+    name: "InsufficientCredit",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "available", type: "uint256" },
+      { internalType: "uint256", name: "wanted", type: "uint256" },
+    ],
+    name: "InsufficientFloat",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "address", name: "account", type: "address" },
+      { internalType: "uint256", name: "currentNonce", type: "uint256" },
+    ],
+    name: "InvalidAccountNonce",
+    type: "error",
+  },
+  { inputs: [], name: "InvalidInitialization", type: "error" },
+  {
+    inputs: [{ internalType: "string", name: "parameter", type: "string" }],
+    name: "InvalidPoolParameter",
+    type: "error",
+  },
+  { inputs: [{ internalType: "address", name: "to", type: "address" }], name: "InvalidRecipient", type: "error" },
+  { inputs: [], name: "InvalidShortString", type: "error" },
+  { inputs: [{ internalType: "address", name: "miner", type: "address" }], name: "NoReceipt", type: "error" },
+  { inputs: [], name: "NotInitializing", type: "error" },
+  { inputs: [], name: "OnlyManager", type: "error" },
+  { inputs: [], name: "ReentrancyGuardReentrantCall", type: "error" },
+  {
+    inputs: [{ internalType: "address", name: "token", type: "address" }],
+    name: "SafeERC20FailedOperation",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "uint64", name: "sequence", type: "uint64" },
+      { internalType: "uint64", name: "known", type: "uint64" },
+    ],
+    name: "StaleReceipt",
+    type: "error",
+  },
+  { inputs: [{ internalType: "string", name: "str", type: "string" }], name: "StringTooLong", type: "error" },
+  { inputs: [], name: "WrongProof", type: "error" },
+  { inputs: [], name: "WrongSignature", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "enum IPool.SplitPhase", name: "actual", type: "uint8" },
+    ],
+    name: "WrongSplitPhase",
     type: "error",
   },
 ] as const;
@@ -1627,12 +1938,67 @@ export const taskRegistryAbi = [
   { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "AlreadySealed", type: "error" },
   { inputs: [], name: "AlreadySettled", type: "error" },
   { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "AlreadyVoted", type: "error" },
+  { inputs: [], name: "CheckpointUnorderedInsertion", type: "error" },
   {
     inputs: [
       { internalType: "uint256", name: "claimed", type: "uint256" },
       { internalType: "uint256", name: "total", type: "uint256" },
     ],
     name: "ClaimTooLarge",
+    type: "error",
+  },
+  { inputs: [], name: "ECDSAInvalidSignature", type: "error" },
+  {
+    inputs: [{ internalType: "uint256", name: "length", type: "uint256" }],
+    name: "ECDSAInvalidSignatureLength",
+    type: "error",
+  },
+  { inputs: [{ internalType: "bytes32", name: "s", type: "bytes32" }], name: "ECDSAInvalidSignatureS", type: "error" },
+  {
+    inputs: [
+      { internalType: "address", name: "spender", type: "address" },
+      { internalType: "uint256", name: "allowance", type: "uint256" },
+      { internalType: "uint256", name: "needed", type: "uint256" },
+    ],
+    name: "ERC20InsufficientAllowance",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "address", name: "sender", type: "address" },
+      { internalType: "uint256", name: "balance", type: "uint256" },
+      { internalType: "uint256", name: "needed", type: "uint256" },
+    ],
+    name: "ERC20InsufficientBalance",
+    type: "error",
+  },
+  {
+    inputs: [{ internalType: "address", name: "approver", type: "address" }],
+    name: "ERC20InvalidApprover",
+    type: "error",
+  },
+  {
+    inputs: [{ internalType: "address", name: "receiver", type: "address" }],
+    name: "ERC20InvalidReceiver",
+    type: "error",
+  },
+  { inputs: [{ internalType: "address", name: "sender", type: "address" }], name: "ERC20InvalidSender", type: "error" },
+  {
+    inputs: [{ internalType: "address", name: "spender", type: "address" }],
+    name: "ERC20InvalidSpender",
+    type: "error",
+  },
+  {
+    inputs: [{ internalType: "uint256", name: "deadline", type: "uint256" }],
+    name: "ERC2612ExpiredSignature",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "address", name: "signer", type: "address" },
+      { internalType: "address", name: "owner", type: "address" },
+    ],
+    name: "ERC2612InvalidSigner",
     type: "error",
   },
   { inputs: [], name: "FailedCall", type: "error" },
@@ -1652,9 +2018,31 @@ export const taskRegistryAbi = [
     name: "InsufficientCredit",
     type: "error",
   },
+  {
+    inputs: [
+      { internalType: "uint256", name: "active", type: "uint256" },
+      { internalType: "uint256", name: "wanted", type: "uint256" },
+    ],
+    name: "InsufficientStake",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "address", name: "account", type: "address" },
+      { internalType: "uint256", name: "currentNonce", type: "uint256" },
+    ],
+    name: "InvalidAccountNonce",
+    type: "error",
+  },
   { inputs: [{ internalType: "uint256", name: "length", type: "uint256" }], name: "InvalidCid", type: "error" },
   { inputs: [{ internalType: "string", name: "parameter", type: "string" }], name: "InvalidParameter", type: "error" },
   { inputs: [{ internalType: "address", name: "to", type: "address" }], name: "InvalidRecipient", type: "error" },
+  { inputs: [], name: "InvalidShortString", type: "error" },
+  {
+    inputs: [{ internalType: "uint256", name: "seconds_", type: "uint256" }],
+    name: "InvalidUnbondingPeriod",
+    type: "error",
+  },
   {
     inputs: [
       { internalType: "uint256", name: "taskId", type: "uint256" },
@@ -1681,7 +2069,13 @@ export const taskRegistryAbi = [
     name: "NotExamined",
     type: "error",
   },
+  { inputs: [{ internalType: "uint256", name: "time", type: "uint256" }], name: "NotYetKnown", type: "error" },
   { inputs: [], name: "NothingAttested", type: "error" },
+  {
+    inputs: [{ internalType: "address", name: "validator", type: "address" }],
+    name: "NothingUnbonding",
+    type: "error",
+  },
   { inputs: [], name: "OnlyDisputes", type: "error" },
   { inputs: [], name: "ReentrancyGuardReentrantCall", type: "error" },
   {
@@ -1698,6 +2092,9 @@ export const taskRegistryAbi = [
     type: "error",
   },
   { inputs: [{ internalType: "bytes32", name: "commitment", type: "bytes32" }], name: "SameCommitment", type: "error" },
+  { inputs: [], name: "StakeTooLarge", type: "error" },
+  { inputs: [{ internalType: "uint48", name: "readyAt", type: "uint48" }], name: "StillUnbonding", type: "error" },
+  { inputs: [{ internalType: "string", name: "str", type: "string" }], name: "StringTooLong", type: "error" },
   { inputs: [], name: "WrongKey", type: "error" },
   {
     inputs: [
@@ -1740,6 +2137,7 @@ export const taskRegistryAbi = [
     type: "error",
   },
   { inputs: [], name: "ZeroHash", type: "error" },
+  { inputs: [], name: "ZeroStake", type: "error" },
 ] as const;
 
 export const validatorStakeAbi = [
@@ -1945,6 +2343,60 @@ export const validatorStakeAbi = [
   },
   { inputs: [{ internalType: "address", name: "target", type: "address" }], name: "AddressEmptyCode", type: "error" },
   { inputs: [], name: "CheckpointUnorderedInsertion", type: "error" },
+  { inputs: [], name: "ECDSAInvalidSignature", type: "error" },
+  {
+    inputs: [{ internalType: "uint256", name: "length", type: "uint256" }],
+    name: "ECDSAInvalidSignatureLength",
+    type: "error",
+  },
+  { inputs: [{ internalType: "bytes32", name: "s", type: "bytes32" }], name: "ECDSAInvalidSignatureS", type: "error" },
+  {
+    inputs: [
+      { internalType: "address", name: "spender", type: "address" },
+      { internalType: "uint256", name: "allowance", type: "uint256" },
+      { internalType: "uint256", name: "needed", type: "uint256" },
+    ],
+    name: "ERC20InsufficientAllowance",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "address", name: "sender", type: "address" },
+      { internalType: "uint256", name: "balance", type: "uint256" },
+      { internalType: "uint256", name: "needed", type: "uint256" },
+    ],
+    name: "ERC20InsufficientBalance",
+    type: "error",
+  },
+  {
+    inputs: [{ internalType: "address", name: "approver", type: "address" }],
+    name: "ERC20InvalidApprover",
+    type: "error",
+  },
+  {
+    inputs: [{ internalType: "address", name: "receiver", type: "address" }],
+    name: "ERC20InvalidReceiver",
+    type: "error",
+  },
+  { inputs: [{ internalType: "address", name: "sender", type: "address" }], name: "ERC20InvalidSender", type: "error" },
+  {
+    inputs: [{ internalType: "address", name: "spender", type: "address" }],
+    name: "ERC20InvalidSpender",
+    type: "error",
+  },
+  {
+    inputs: [{ internalType: "uint256", name: "deadline", type: "uint256" }],
+    name: "ERC2612ExpiredSignature",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "address", name: "signer", type: "address" },
+      { internalType: "address", name: "owner", type: "address" },
+    ],
+    name: "ERC2612InvalidSigner",
+    type: "error",
+  },
   { inputs: [], name: "FailedCall", type: "error" },
   {
     inputs: [
@@ -1970,7 +2422,16 @@ export const validatorStakeAbi = [
     name: "InsufficientStake",
     type: "error",
   },
+  {
+    inputs: [
+      { internalType: "address", name: "account", type: "address" },
+      { internalType: "uint256", name: "currentNonce", type: "uint256" },
+    ],
+    name: "InvalidAccountNonce",
+    type: "error",
+  },
   { inputs: [{ internalType: "address", name: "to", type: "address" }], name: "InvalidRecipient", type: "error" },
+  { inputs: [], name: "InvalidShortString", type: "error" },
   {
     inputs: [{ internalType: "uint256", name: "seconds_", type: "uint256" }],
     name: "InvalidUnbondingPeriod",
@@ -1998,6 +2459,7 @@ export const validatorStakeAbi = [
   },
   { inputs: [], name: "StakeTooLarge", type: "error" },
   { inputs: [{ internalType: "uint48", name: "readyAt", type: "uint48" }], name: "StillUnbonding", type: "error" },
+  { inputs: [{ internalType: "string", name: "str", type: "string" }], name: "StringTooLong", type: "error" },
   { inputs: [], name: "ZeroStake", type: "error" },
 ] as const;
 
