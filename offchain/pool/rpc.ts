@@ -34,7 +34,10 @@ export interface CallContext {
 }
 
 export type Handlers<M extends Methods> = {
-  readonly [K in keyof M]: (params: Params<M[K]>, context: CallContext) => Promise<Result<M[K]>> | Result<M[K]>;
+  readonly [K in keyof M]: (
+    params: Params<M[K]>,
+    context: CallContext,
+  ) => M[K]["result"] extends z.ZodType ? Promise<Result<M[K]>> | Result<M[K]> : unknown;
 };
 
 export interface RpcPeer<Remote extends Methods> {
@@ -58,12 +61,12 @@ const requestSchema = z.object({
   jsonrpc: z.literal("2.0"),
   id: z.union([z.int(), z.string().max(100)]).optional(),
   method: z.string().max(100),
-  params: z.unknown(),
+  params: z.unknown().optional(),
 });
 const answerSchema = z.object({
   jsonrpc: z.literal("2.0"),
   id: z.int(),
-  result: z.unknown(),
+  result: z.unknown().optional(),
   error: z.object({ code: z.int(), message: z.string().max(2000) }).optional(),
 });
 

@@ -132,7 +132,8 @@ export function pointsData(
     readonly points: bigint;
   },
 ): TypedData {
-  return typed(pool, "Points", { ...receipt, sequence: BigInt(receipt.sequence) });
+  const { taskId, miner, sequence, points } = receipt;
+  return typed(pool, "Points", { taskId, miner, sequence: BigInt(sequence), points });
 }
 
 /** The EIP-712 digest. */
