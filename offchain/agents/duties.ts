@@ -20,34 +20,80 @@ export interface DutyOptions {
   readonly duties: readonly Duty[];
 }
 
+/** Reports a failure once, however often it repeats: a call that the chain refuses is a debug line, since somebody else moved first. */
+function createComplaints(log: Log) {
+  const last = new Map<Duty, string>();
+  return {
+    clear: (duty: Duty): void => void last.delete(duty),
+    report: (duty: Duty, error: unknown): void => {
+      const sentence = explainError(error);
+      const level = last.get(duty) === sentence || (error instanceof PonasError && error.code === "reverted") ? "debug" : "warn";
+      last.set(duty, sentence);
+      if (error instanceof PonasError) log[level]({ duty: duty.name }, `${duty.name}: ${sentence}`);
+      else log.error({ duty: duty.name, err: error }, `${duty.name}: ${sentence}`);
+    },
+  };
+}
+
 /**
- * Runs the duties in order at every head, until the signal fires or every duty has said that it is done.
- * One duty's failure never stops another: what may pass by itself is tried again at the next head, and a call that
- * the chain refuses because somebody else moved first is a debug line.
+ * Runs the duties in order at every head, until the signal fires or every duty has said that it is done. One duty's
+ * failure never stops another: it is reported, and tried again at the next head.
  */
 export async function runDuties({ chain, log, signal, duties }: DutyOptions): Promise<void> {
   const open = new Set(duties);
-  const lastComplaint = new Map<Duty, string>();
+  const complaints = createComplaints(log);
   for await (const head of chain.heads()) {
-    for (const duty of duties) {
-      if (signal.aborted) return;
-      if (!open.has(duty)) continue;
-      try {
-        if ((await duty.run(head)) === true) open.delete(duty);
-        lastComplaint.delete(duty);
-      } catch (error) {
-        if (signal.aborted || (error instanceof PonasError && error.code === "aborted")) return;
-        const sentence = explainError(error);
-        if (lastComplaint.get(duty) === sentence) {
-          log.debug({ duty: duty.name }, sentence);
-          continue;
-        }
-        lastComplaint.set(duty, sentence);
-        if (!(error instanceof PonasError)) log.error({ duty: duty.name, err: error }, `${duty.name}: ${sentence}`);
-        else if (error.code === "reverted") log.debug({ duty: duty.name }, sentence);
-        else log.warn({ duty: duty.name }, `${duty.name}: ${sentence}`);
-      }
-    }
-    if (open.size === 0) return;
+    await runDue(open, head, complaints, signal);
+    if (open.size === 0 || signal.aborted) return;
   }
+}
+
+async function runDue(
+  open: Set<Duty>,
+  head: Head,
+  complaints: ReturnType<typeof createComplaints>,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const duty of [...open]) {
+    if (signal.aborted) return;
+    try {
+      if ((await duty.run(head)) === true) open.delete(duty);
+      complaints.clear(duty);
+    } catch (error) {
+      if (signal.aborted) return;
+      complaints.report(duty, error);
+    }
+  }
+}
+
+/** Tasks that an agent has taken up, each with its own duties, until all of these are done. */
+export interface Followed {
+  /** Takes a task up; one that is followed already stays as it is. */
+  follow(taskId: bigint): void;
+  /** The duty that runs all of them. */
+  readonly duty: Duty;
+}
+
+export function createFollowed(options: {
+  readonly dutiesFor: (taskId: bigint) => readonly Duty[];
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}): Followed {
+  const { dutiesFor, log, signal } = options;
+  const tasks = new Map<bigint, Set<Duty>>();
+  const complaints = createComplaints(log);
+  return {
+    follow: (taskId) => {
+      if (!tasks.has(taskId)) tasks.set(taskId, new Set(dutiesFor(taskId)));
+    },
+    duty: {
+      name: "follow",
+      run: async (head) => {
+        for (const [taskId, open] of tasks) {
+          await runDue(open, head, complaints, signal);
+          if (open.size === 0) tasks.delete(taskId);
+        }
+      },
+    },
+  };
 }

@@ -90,6 +90,13 @@ export function addChainOptions(command: Command): Command {
     .addOption(new Option("--log <format>", "log format on stderr").choices([...LOG_FORMATS]).default("text"));
 }
 
+export function addStorageOptions(command: Command): Command {
+  return command
+    .option("--ipfs <url>", "RPC of a running IPFS node; without it this process carries one")
+    .option("--ipfs-listen <multiaddr>", "where the own node listens", "/ip4/127.0.0.1/tcp/0")
+    .option("--peer <multiaddr...>", "IPFS nodes to stay connected to");
+}
+
 export interface Session {
   readonly chain: ChainClient;
   readonly log: Log;
@@ -144,19 +151,4 @@ export function amount(flag: string): (text: string) => bigint {
     if (match === null) throw new PonasError("usage", `${flag} takes an amount such as 100 or 0.5, not "${text}".`);
     return BigInt(match[1]!) * 10n ** 18n + BigInt((match[2] ?? "").padEnd(18, "0"));
   };
-}
-
-/** Reads a JSON file. @throws PonasError bad-input */
-export function readJsonFile(file: string): unknown {
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (cause) {
-    throw new PonasError("bad-input", `The file ${file} cannot be read.`, { cause });
-  }
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new PonasError("bad-input", `The file ${file} is not JSON.`, { cause });
-  }
 }

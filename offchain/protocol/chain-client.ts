@@ -17,6 +17,7 @@ import {
   type ContractFunctionName,
   type ContractFunctionReturnType,
   type PublicClient,
+  type TypedDataDomain,
 } from "viem";
 
 import type { Address, Domain, Hex } from "./bytes.ts";
@@ -79,9 +80,10 @@ export interface ChainClient {
   close(): void;
 }
 
+/** EIP-712 typed data, without the name of its only type. */
 export interface TypedMessage {
-  readonly domain: { name: string; version: string; chainId: bigint; verifyingContract: Address };
-  readonly types: Record<string, { name: string; type: string }[]>;
+  readonly domain: TypedDataDomain;
+  readonly types: Record<string, { readonly name: string; readonly type: string }[]>;
   readonly message: Record<string, unknown>;
 }
 

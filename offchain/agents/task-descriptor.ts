@@ -1,0 +1,145 @@
+/**
+ * What a task asks for, as one JSON file on IPFS. The chain fixes its CID, and repeats the parts that contracts
+ * check: the space's hash, the test set's commitment, the cap of a model file (docs/protocol.md "Publish").
+ */
+import { CID } from "multiformats/cid";
+import { z } from "zod";
+
+import { parseWith, spaceSchema, templateSchema } from "../protocol/architecture.ts";
+import { commitTestSet, spaceHash, type Hex, type TestSetCommitment } from "../protocol/bytes.ts";
+import { PonasError } from "../protocol/errors.ts";
+import type { ModelStore } from "../storage/model-store.ts";
+import { decodeSamples, decryptTestSet, type Samples } from "../training/datasets.ts";
+import { trainingSettingsSchema } from "../training/settings.ts";
+
+const cid = z.string().refine((text) => {
+  try {
+    return CID.parse(text).version === 1;
+  } catch {
+    return false;
+  }
+}, "not a CIDv1");
+
+/** At most 16,384 samples of at most 64×64×255 bytes would be 17 GB: the files of a task are far smaller. */
+export const MAX_DATA_BYTES = 1 << 30;
+/** The descriptor itself: a few kilobytes. */
+export const MAX_DESCRIPTOR_BYTES = 1 << 20;
+
+const samplesFile = z.strictObject({ cid, count: z.int().min(1).max(10_000_000) });
+
+export const taskDescriptorSchema = z.strictObject({
+  version: z.literal(1),
+  /** for people: "fashion-mnist over the demo space" */
+  title: z.string().max(200),
+  template: templateSchema,
+  space: spaceSchema,
+  /** multiply–accumulates of one image that a proposal may cost; a search skips the rest. Not checked on chain. */
+  maxMacs: z.int().min(1).optional(),
+  /** Splits never overlap. The test set's file is encrypted until its key is released. */
+  data: z.strictObject({ train: samplesFile, validation: samplesFile, encryptedTest: samplesFile }),
+  /** what miners may not choose */
+  training: trainingSettingsSchema,
+});
+export type TaskDescriptor = z.infer<typeof taskDescriptorSchema>;
+
+/** The parts of a task on chain that its descriptor must agree with. */
+export interface DescribedTask {
+  readonly id: bigint;
+  readonly descriptorCid: Hex;
+  readonly spaceHash: Hex;
+  readonly testRoot: Hex;
+  readonly testCount: number;
+}
+
+interface FetchOptions {
+  readonly store: ModelStore;
+  readonly signal: AbortSignal;
+  readonly timeoutMs: number;
+}
+
+/**
+ * Fetches a task's descriptor and checks it against the chain.
+ * @throws PonasError bad-input where the two disagree: nobody should spend time on such a task
+ */
+export async function fetchDescriptor(task: DescribedTask, { store, ...wait }: FetchOptions): Promise<TaskDescriptor> {
+  const what = `The descriptor of task ${task.id}`;
+  const bytes = await store.get(binaryCid(task.descriptorCid, what), { maxBytes: MAX_DESCRIPTOR_BYTES, ...wait });
+  let json: unknown;
+  try {
+    json = JSON.parse(Buffer.from(bytes).toString("utf8"));
+  } catch (cause) {
+    throw new PonasError("bad-input", `${what} is not JSON.`, { cause });
+  }
+  const descriptor = parseWith(taskDescriptorSchema, json, what);
+  if (spaceHash(descriptor.space) !== task.spaceHash) {
+    throw new PonasError("bad-input", `${what} has another search space than the chain says.`);
+  }
+  if (descriptor.data.encryptedTest.count !== task.testCount) {
+    throw new PonasError(
+      "bad-input",
+      `${what} has ${descriptor.data.encryptedTest.count} test samples, the chain says ${task.testCount}.`,
+    );
+  }
+  return descriptor;
+}
+
+/** Fetches one of the two open splits. */
+export async function fetchSamples(
+  { data, template }: TaskDescriptor,
+  split: "train" | "validation",
+  { store, ...wait }: FetchOptions,
+): Promise<Samples> {
+  const file = data[split];
+  const bytes = await store.get(file.cid, { maxBytes: MAX_DATA_BYTES, ...wait });
+  return withCount(decodeSamples(bytes, shapeOf(template)), file.count, `The ${split} file`);
+}
+
+/** The encrypted test set's bytes; they can be fetched before the key is released. */
+export async function fetchEncryptedTest({ data }: TaskDescriptor, { store, ...wait }: FetchOptions): Promise<Uint8Array> {
+  return store.get(data.encryptedTest.cid, { maxBytes: MAX_DATA_BYTES, ...wait });
+}
+
+export interface TestSet {
+  readonly samples: Samples;
+  readonly commitment: TestSetCommitment;
+}
+
+/**
+ * Decrypts a released test set and checks it against `testRoot`.
+ * @throws PonasError integrity where the key, the file or the root is wrong: then validators vote the task void
+ */
+export function openTestSet(task: DescribedTask, descriptor: TaskDescriptor, encrypted: Uint8Array, key: Hex): TestSet {
+  const shape = shapeOf(descriptor.template);
+  const file = decryptTestSet(encrypted, Buffer.from(key.slice(2), "hex"));
+  let samples: Samples;
+  try {
+    samples = withCount(decodeSamples(file, shape), task.testCount, "The test set");
+  } catch (cause) {
+    throw new PonasError("integrity", `The released test set of task ${task.id} cannot be read.`, { cause });
+  }
+  const commitment = commitTestSet(samples.pixels, samples.labels, shape);
+  if (commitment.testRoot !== task.testRoot) {
+    throw new PonasError("integrity", `The released test set of task ${task.id} is not the one that was committed to.`);
+  }
+  return { samples, commitment };
+}
+
+export function shapeOf({ input: [height, width, channels], classes }: TaskDescriptor["template"]) {
+  return { height, width, channels, classes };
+}
+
+/** A CID as the chain carries it: binary, in hex. @throws PonasError bad-input */
+export function binaryCid(hex: Hex, what: string): Uint8Array {
+  const bytes = Buffer.from(hex.slice(2), "hex");
+  try {
+    CID.decode(bytes);
+  } catch (cause) {
+    throw new PonasError("bad-input", `${what} has no valid CID on chain.`, { cause });
+  }
+  return bytes;
+}
+
+function withCount(samples: Samples, count: number, what: string): Samples {
+  if (samples.count === count) return samples;
+  throw new PonasError("bad-input", `${what} has ${samples.count} samples, the task says ${count}.`);
+}

@@ -1,0 +1,190 @@
+/**
+ * The validator: a staked full node that evaluates candidates in order of claimed accuracy, seals what it found before
+ * any prediction is public, opens for a claimant that is away, and shows its seal once the result is open.
+ */
+import { evaluateModel, type Evaluation } from "../evaluation/evaluate.ts";
+import { claimSeal, validatorSeal, ZERO_HASH, type Address } from "../protocol/bytes.ts";
+import { validatorStakeAbi } from "../protocol/abi.ts";
+import type { ChainClient, Head } from "../protocol/chain-client.ts";
+import { PonasError, explainError } from "../protocol/errors.ts";
+import type { Log } from "../protocol/log.ts";
+import { percent } from "./claimant.ts";
+import { createFollowed, runDuties, type Duty } from "./duties.ts";
+import { createKeeper } from "./keeper.ts";
+import { formatAmount, withdrawCredit } from "./publisher.ts";
+import { createRegistry, type Registry, type TaskState } from "./registry.ts";
+import { shapeOf } from "./task-descriptor.ts";
+import type { TaskFiles } from "./task-files.ts";
+import type { ModelStore } from "../storage/model-store.ts";
+
+export interface ValidatorOptions {
+  readonly chain: ChainClient;
+  readonly store: ModelStore;
+  readonly files: TaskFiles;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+  /** how long a candidate's model may take to arrive; it should be well under a task's seal period */
+  readonly modelTimeoutMs: number;
+}
+
+/** Sees to it that this account has at least `amount` staked. */
+export async function ensureStake(amount: bigint, { chain, log }: Pick<ValidatorOptions, "chain" | "log">): Promise<void> {
+  const at = { abi: validatorStakeAbi, address: chain.deployment.stake } as const;
+  const staked = await chain.read({ ...at, functionName: "stakeOf", args: [chain.account] });
+  if (staked >= amount) return;
+  await createRegistry(chain).approve(chain.deployment.stake, amount - staked);
+  await chain.send({ ...at, functionName: "stake", args: [amount - staked] });
+  log.info({ event: "stake", amount: String(amount) }, `staked ${formatAmount(amount)}`);
+}
+
+/** How many of the newest tasks a restarted validator looks at for fees it has not collected. */
+const RECENT_TASKS = 50n;
+
+/** Validates every open task until the signal fires. */
+export async function runValidator(options: ValidatorOptions): Promise<void> {
+  const { chain, log, signal } = options;
+  const registry = createRegistry(chain);
+  const followed = createFollowed({ dutiesFor: (id) => dutiesFor(id, registry, options), log, signal });
+  let started = false;
+  const watch: Duty = {
+    name: "watch",
+    run: async () => {
+      // Tasks that ended while this process was away may still owe a fee.
+      if (!started) (await registry.latestTasks(RECENT_TASKS)).forEach(followed.follow);
+      started = true;
+      (await registry.openTasks()).forEach(followed.follow);
+    },
+  };
+  await runDuties({ chain, log, signal, duties: [watch, followed.duty] });
+}
+
+/** All that is due in one task. A finished task is dropped: `openTasks` does not name it again. */
+function dutiesFor(taskId: bigint, registry: Registry, options: ValidatorOptions): Duty[] {
+  const { chain, store, files, log, signal, modelTimeoutMs } = options;
+  const validator = chain.account;
+  /** evaluations by participant; a candidate's model never changes */
+  const found = new Map<Address, Evaluation>();
+
+  async function vote(task: TaskState): Promise<void> {
+    if (await registry.hasVoted(taskId, validator)) return;
+    if ((await registry.stakeAt(validator, task.schedule.trainingEnd - 1n)) === 0n) return;
+    try {
+      await files.testSet(task);
+    } catch (error) {
+      if (!(error instanceof PonasError && error.code === "integrity")) throw error;
+      log.warn({ event: "vote", taskId: String(taskId) }, `voting the test set wrong: ${explainError(error)}`);
+      await registry.voteTestSet(taskId);
+    }
+  }
+
+  async function evaluate(task: TaskState, participant: Address): Promise<Evaluation | undefined> {
+    const known = found.get(participant);
+    if (known !== undefined) return known;
+    const candidate = await registry.commitmentOf(taskId, participant);
+    if (candidate === undefined) return undefined;
+    const { samples } = await files.testSet(task);
+    const rules = await files.rules(task);
+    const evaluation = await evaluateCandidate(candidate.modelCid, candidate.modelRoot);
+    found.set(participant, evaluation);
+    const { correct, total, malformed } = evaluation;
+    const claim = `claims ${candidate.claimedCorrect}`;
+    log.info(
+      { event: "evaluate", taskId: String(taskId), participant, correct, total, claimed: candidate.claimedCorrect },
+      malformed === null
+        ? `evaluated ${participant}: ${correct} of ${total} (${percent(correct, total)}), ${claim}`
+        : `evaluated ${participant}: malformed, ${claim}: ${malformed.reason}`,
+    );
+    return evaluation;
+
+    async function evaluateCandidate(cid: Uint8Array, modelRoot: string): Promise<Evaluation> {
+      const nothing = (reason: string): Evaluation => ({
+        correct: 0,
+        total: samples.count,
+        predictions: new Uint8Array(),
+        result: ZERO_HASH,
+        modelRoot: null,
+        malformed: { reason },
+      });
+      let bytes: Uint8Array;
+      try {
+        bytes = await store.get(cid, { maxBytes: task.maxModelBytes, timeoutMs: modelTimeoutMs, signal });
+      } catch (error) {
+        // Too large, or no canonical file: as good as malformed. Not arrived: tried again at the next head.
+        if (error instanceof PonasError && !error.retryable && error.code !== "aborted") return nothing(error.message);
+        throw error;
+      }
+      const evaluation = await evaluateModel(bytes, { ...samples, maxBytes: task.maxModelBytes, rules, signal });
+      if (evaluation.modelRoot !== null && evaluation.modelRoot !== modelRoot) {
+        return nothing(`the file's modelRoot is ${evaluation.modelRoot}, the commitment's is ${modelRoot}`);
+      }
+      return evaluation;
+    }
+  }
+
+  async function seal(task: TaskState, participant: Address): Promise<void> {
+    const { seal: sealed, stake } = await registry.sealOf(taskId, participant, validator);
+    if (sealed !== ZERO_HASH || stake === 0n) return;
+    const evaluation = await evaluate(task, participant);
+    const candidate = await registry.commitmentOf(taskId, participant);
+    if (evaluation === undefined || candidate === undefined) return;
+    await registry.seal(taskId, participant, validatorSeal(chain.domain, taskId, candidate.hash, validator, evaluation.result));
+    log.info({ event: "seal", taskId: String(taskId), participant }, `sealed the result of ${participant}`);
+  }
+
+  /** Opens for a claimant that is away, where we found what it claims. Late in the period: it is the claimant's turn first. */
+  async function openFor(task: TaskState, participant: Address, head: Head): Promise<void> {
+    const { sealDeadline, openDeadline } = task.schedule;
+    if (head.timestamp < sealDeadline + (openDeadline - sealDeadline) / 2n) return;
+    const evaluation = await evaluate(task, participant);
+    const candidate = await registry.commitmentOf(taskId, participant);
+    if (evaluation === undefined || candidate === undefined || evaluation.malformed !== null) return;
+    if (claimSeal(chain.domain, taskId, participant, candidate.modelRoot, evaluation.result) !== candidate.claimSeal) return;
+    const { template } = await files.descriptor(task);
+    const { samples, commitment } = await files.testSet(task);
+    const parts = { ...shapeOf(template), samplesRoot: commitment.samplesRoot };
+    await registry.open(taskId, evaluation.predictions, samples.labels, parts);
+    log.info({ event: "open", taskId: String(taskId), participant }, `opened the predictions of ${participant}, who did not`);
+  }
+
+  async function attest(task: TaskState, participant: Address): Promise<void> {
+    const mine = await registry.sealOf(taskId, participant, validator);
+    if (mine.seal === ZERO_HASH || mine.attested || task.examined === null) return;
+    const candidate = await registry.commitmentOf(taskId, participant);
+    if (candidate === undefined) return;
+    const matching = validatorSeal(chain.domain, taskId, candidate.hash, validator, task.examined.result);
+    if (matching !== mine.seal) return;
+    await registry.attest(taskId, [validator]);
+    log.info({ event: "attest", taskId: String(taskId), participant }, `attested the result of ${participant}`);
+  }
+
+  async function collect(task: TaskState): Promise<void> {
+    if (task.phase === "Confirmed") {
+      const { attested, settled } = await registry.sealOf(taskId, task.winner, validator);
+      if (attested && !settled) await registry.settleValidator(taskId, validator);
+    }
+    await withdrawCredit(registry, chain, log);
+  }
+
+  const validate: Duty = {
+    name: "validate",
+    run: async (head) => {
+      const task = await registry.task(taskId);
+      const { phase, examined } = task;
+      if (phase === "Confirmed" || phase === "Void") {
+        await collect(task);
+        return true;
+      }
+      if (phase === "Training") await files.prefetchTest(task);
+      if (phase === "TestVote") await vote(task);
+      if (examined === null) return;
+      const { participant, next } = examined;
+      if (phase === "Seal") await seal(task, participant);
+      if (phase === "Open") await openFor(task, participant, head);
+      if (phase === "Window") {
+        await attest(task, participant);
+        if (next !== null) await seal(task, next);
+      }
+    },
+  };
+  return [validate, createKeeper({ taskId, registry, log, patience: 3 })];
+}

@@ -1,0 +1,91 @@
+import { join } from "node:path";
+
+import type { Command } from "commander";
+
+import { measureMiner } from "../../agents/benchmark.ts";
+import { connectToPool } from "../../agents/pool-connection.ts";
+import { checkPool, createPoolContract } from "../../agents/pool-contract.ts";
+import { keepReceipt, runPoolMiner } from "../../agents/pool-miner.ts";
+import { runSoloMiner } from "../../agents/solo-miner.ts";
+import { createStateFolder } from "../../agents/state-folder.ts";
+import { openStorage, type StorageOptions } from "../../agents/storage.ts";
+import { createTaskFiles } from "../../agents/task-files.ts";
+import { PonasError } from "../../protocol/errors.ts";
+import { takeLock } from "../../protocol/lock.ts";
+import { createTrainingWorker } from "../../training/worker.ts";
+import { addChainOptions, addStorageOptions, openSession, wholeNumber, type Context, type DaemonOptions } from "../context.ts";
+
+interface RunOptions extends DaemonOptions, StorageOptions {
+  readonly solo?: boolean;
+  readonly pool?: string;
+  readonly url?: string;
+  readonly seed: number;
+  readonly throttle: number;
+  readonly commitMargin: number;
+}
+
+function fraction(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !(value > 0 && value <= 1)) {
+    throw new PonasError("usage", `--throttle takes a number above 0 and up to 1, not "${text}".`);
+  }
+  return value;
+}
+
+export function register(program: Command, context: Context): void {
+  const miner = program.command("miner").description("mine alone or in a pool");
+  const run = miner
+    .command("run")
+    .description("mine until stopped: with --solo on this account, with --pool and --url for a pool")
+    .option("--solo", "mine alone")
+    .option("--pool <address>", "the pool's contract")
+    .option("--url <url>", "the pool manager's endpoint, such as ws://127.0.0.1:4600")
+    .option("--seed <n>", "of a solo miner's search", wholeNumber("--seed", 0), 0)
+    .option("--throttle <share>", "share of the time to use, up to 1", fraction, 1)
+    .option("--commit-margin <s>", "solo: seconds before the end of training at which the best is committed", wholeNumber("--commit-margin", 1), 60);
+  addStorageOptions(addChainOptions(run)).action(async (options: RunOptions) => {
+    const { solo, pool, url } = options;
+    if ((solo === true) === (pool !== undefined) || (pool === undefined) !== (url === undefined)) {
+      throw new PonasError("usage", "A miner runs either with --solo, or with --pool and --url.");
+    }
+    const { chain, log, stateDir } = await openSession("miner", options, context);
+    const { signal } = context;
+    const state = createStateFolder(stateDir);
+    const unlock = takeLock(join(stateDir, "miner.lock"), `The miner's account ${chain.account}`);
+    const worker = createTrainingWorker();
+    try {
+      await using storage = await openStorage({ ...options, stateDir, log, signal });
+      const { store } = storage;
+      const files = createTaskFiles({ store, signal, timeoutMs: 120_000 });
+      const { throttle, seed, commitMargin } = options;
+      const shared = { chain, worker, files, store, state, throttle, log, signal };
+      if (pool === undefined || url === undefined) {
+        log.info({ event: "ready" }, `mining alone as ${chain.account}`);
+        await runSoloMiner({ ...shared, seed, commitMargin });
+        return;
+      }
+      await checkPool(chain, pool as `0x${string}`);
+      const benchmark = await measureMiner(worker, { throttle, signal });
+      const identity = { chainId: chain.domain.chainId, pool: pool as `0x${string}` };
+      const connection = connectToPool({
+        url,
+        signer: { address: chain.account, sign: (data) => chain.signTypedData(data) },
+        benchmark,
+        expected: identity,
+        stateDir: join(stateDir, "pool"),
+        handlers: { onReceipt: (receipt) => keepReceipt(state, receipt) },
+        signal,
+        log,
+      });
+      log.info({ event: "ready" }, `mining for the pool ${pool} as ${chain.account}, ${benchmark.imagesPerSecond.toFixed(0)} images/s`);
+      try {
+        await runPoolMiner({ ...shared, pool: createPoolContract(chain, identity.pool), connection });
+      } finally {
+        await connection.close();
+      }
+    } finally {
+      await worker.close();
+      unlock();
+    }
+  });
+}

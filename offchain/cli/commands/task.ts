@@ -1,0 +1,188 @@
+import { Option, type Command } from "commander";
+
+import { followTask, formatAmount, publishTask } from "../../agents/publisher.ts";
+import { createRegistry, type TaskState } from "../../agents/registry.ts";
+import { createStateFolder } from "../../agents/state-folder.ts";
+import { openStorage, type StorageOptions } from "../../agents/storage.ts";
+import { createChainClient } from "../../protocol/chain-client.ts";
+import { readDeployment } from "../../protocol/deployment.ts";
+import { PonasError } from "../../protocol/errors.ts";
+import { createLog } from "../../protocol/log.ts";
+import { spaceByName } from "../../search/spaces.ts";
+import { loadDataset } from "../../training/datasets.ts";
+import { DEFAULT_TRAINING_SETTINGS } from "../../training/settings.ts";
+import { addChainOptions, addStorageOptions, amount, openSession, wholeNumber, type Context, type DaemonOptions } from "../context.ts";
+
+interface PublishOptions extends DaemonOptions, StorageOptions {
+  readonly dataset: string;
+  readonly dataDir?: string;
+  readonly space: string;
+  readonly layers: number;
+  readonly head: "flatten" | "global-sum";
+  readonly maxMacs?: number;
+  readonly epochs: number;
+  readonly batch: number;
+  readonly reward: bigint;
+  readonly bond: bigint;
+  readonly validatorFee: bigint;
+  readonly minAccuracy: number;
+  readonly maxModelBytes: number;
+  readonly initialisation: number;
+  readonly training: number;
+  readonly keyRelease: number;
+  readonly testVote: number;
+  readonly reveal: number;
+  readonly seal: number;
+  readonly open: number;
+  readonly shortWindow: number;
+  readonly longWindow: number;
+  readonly seed: number;
+  readonly follow?: boolean;
+  readonly json?: boolean;
+}
+
+function percentage(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !(value >= 0 && value <= 100)) {
+    throw new PonasError("usage", `--min-accuracy takes a percentage from 0 to 100, not "${text}".`);
+  }
+  return value;
+}
+
+const seconds = (flag: string, least = 1) => wholeNumber(flag, least, 30 * 86_400);
+
+export function register(program: Command, context: Context): void {
+  const task = program.command("task").description("publish and follow tasks");
+
+  const publish = task
+    .command("publish")
+    .description("escrow a reward for the best network over a space on a data set")
+    .requiredOption("--dataset <name>", "mnist, fashion-mnist, or a folder of IDX files")
+    .option("--data-dir <folder>", "where the data set's files are")
+    .option("--space <name>", "search space: full, S1 … S9, demo", "demo")
+    .option("--layers <n>", "convolution layers of every network", wholeNumber("--layers", 1, 64), 6)
+    .addOption(new Option("--head <kind>", "what follows the last layer").choices(["flatten", "global-sum"]).default("flatten"))
+    .option("--max-macs <n>", "multiply–accumulates of one image that a proposal may cost", wholeNumber("--max-macs", 1))
+    .option("--epochs <n>", "epochs of one trial", wholeNumber("--epochs", 1, 10_000), 3)
+    .option("--batch <n>", "images of one training step", wholeNumber("--batch", 1, 65_536), 32)
+    .option("--reward <amount>", "paid to the winner", amount("--reward"), amount("--reward")("100"))
+    .option("--bond <amount>", "lost if the key is not released", amount("--bond"), amount("--bond")("10"))
+    .option("--validator-fee <amount>", "shared by the validators", amount("--validator-fee"), amount("--validator-fee")("3"))
+    .option("--min-accuracy <percent>", "a claim below it is no candidate", percentage, 50)
+    .option("--max-model-bytes <n>", "cap of a model file", wholeNumber("--max-model-bytes", 1, 2 ** 30), 4 * 2 ** 20)
+    .option("--initialisation <s>", "seconds to read and fetch", seconds("--initialisation", 0), 60)
+    .option("--training <s>", "seconds in which commitments are taken", seconds("--training"), 3600)
+    .option("--key-release <s>", "seconds the publisher has to release the key", seconds("--key-release"), 600)
+    .option("--test-vote <s>", "seconds in which the test set may be voted wrong", seconds("--test-vote"), 300)
+    .option("--reveal <s>", "seconds to open commitments", seconds("--reveal"), 600)
+    .option("--seal <s>", "seconds for validators to seal a candidate's result", seconds("--seal"), 600)
+    .option("--open <s>", "seconds to publish a candidate's predictions", seconds("--open"), 300)
+    .option("--short-window <s>", "challenge window with a quorum of validators", seconds("--short-window"), 600)
+    .option("--long-window <s>", "challenge window without one", seconds("--long-window"), 86_400)
+    .option("--seed <n>", "fixes how the training file is cut into train and validation", wholeNumber("--seed", 0), 0)
+    .option("--follow", "stay, release the key, and take back what is left")
+    .option("--json", "print JSON");
+  addStorageOptions(addChainOptions(publish)).action(async (options: PublishOptions) => {
+    const { chain, log, stateDir } = await openSession("publisher", options, context);
+    const { signal } = context;
+    const state = createStateFolder(stateDir);
+    const dataset = await loadDataset(options.dataset, { dataDir: options.dataDir, seed: options.seed });
+    await using storage = await openStorage({ ...options, stateDir, log, signal });
+    const shared = { chain, store: storage.store, state, log, signal };
+    const input: [number, number, number] = [dataset.height, dataset.width, dataset.channels];
+    const training = { ...DEFAULT_TRAINING_SETTINGS, epochs: options.epochs, batch: options.batch };
+    const trial = dataset.train.count * options.epochs;
+    const taskId = await publishTask(
+      {
+        title: `${dataset.name} over the space ${options.space}`,
+        dataset,
+        space: spaceByName(options.space),
+        template: { input, classes: dataset.classes, depth: options.layers, head: { pool: options.head, hidden: 0 } },
+        maxMacs: options.maxMacs,
+        training,
+        terms: {
+          minCorrect: Math.ceil((options.minAccuracy * dataset.test.count) / 100),
+          maxModelBytes: options.maxModelBytes,
+          maxLuts: 0,
+          minThroughput: 0,
+          candidateBondBps: 500,
+          difficulty: {
+            // 100 trials, forward and backward, of networks at the cap (5 MMAC where none is set)
+            flops: BigInt(Math.round(100 * trial * 6 * (options.maxMacs ?? 5_000_000))),
+            networkFlops: 10n ** 12n,
+            modelBytes: BigInt(options.maxModelBytes),
+            dataBytes: BigInt(dataset.train.pixels.length + dataset.validation.pixels.length + dataset.test.pixels.length),
+            bandwidth: 10_000_000n,
+          },
+          phases: {
+            initialisation: options.initialisation,
+            training: options.training,
+            keyRelease: options.keyRelease,
+            testVote: options.testVote,
+            reveal: options.reveal,
+            seal: options.seal,
+            open: options.open,
+            shortWindow: options.shortWindow,
+            longWindow: options.longWindow,
+          },
+          reward: options.reward,
+          publisherBond: options.bond,
+          commitBond: options.reward / 100n,
+          commitFee: options.reward / 10_000n,
+          validatorFee: options.validatorFee,
+        },
+      },
+      shared,
+    );
+    context.print(options.json, { taskId: String(taskId) }, `task ${taskId}`);
+    if (options.follow === true) await followTask(taskId, shared);
+  });
+
+  const follow = task
+    .command("follow")
+    .description("stay with a task that this account published: release its key, take back what is left")
+    .argument("<id>", "task", taskNumber);
+  addStorageOptions(addChainOptions(follow)).action(async (taskId: bigint, options: DaemonOptions & StorageOptions) => {
+    const { chain, log, stateDir } = await openSession("publisher", options, context);
+    const { signal } = context;
+    await using storage = await openStorage({ ...options, stateDir, log, signal });
+    await followTask(taskId, { chain, store: storage.store, state: createStateFolder(stateDir), log, signal });
+  });
+
+  const list = task.command("list").description("the tasks that have not ended, best ranking score first").option("--json", "print JSON");
+  addChainOptions(list).action(async (options: DaemonOptions & { json?: boolean }) => {
+    const registry = openReader(options, context);
+    const tasks = await Promise.all(
+      (await registry.openTasks()).map(async (id) => ({ ...(await registry.task(id)), score: await registry.rankingScore(id) })),
+    );
+    tasks.sort((a, b) => (a.score < b.score ? -1 : a.score > b.score ? 1 : 0));
+    const lines = tasks.map((t) => `task ${t.id}  ${t.phase.padEnd(14)} reward ${formatAmount(t.reward)}  score ${t.score}`);
+    context.print(options.json, tasks, lines.length === 0 ? "There is no open task." : lines.join("\n"));
+  });
+
+  const show = task.command("show").description("one task as it stands").argument("<id>", "task", taskNumber).option("--json", "print JSON");
+  addChainOptions(show).action(async (taskId: bigint, options: DaemonOptions & { json?: boolean }) => {
+    const state = await openReader(options, context).task(taskId);
+    context.print(options.json, state, describe(state));
+  });
+}
+
+function openReader(options: DaemonOptions, { signal }: Context) {
+  const log = createLog("task", { format: options.log });
+  return createRegistry(createChainClient({ rpcUrl: options.rpc, deployment: readDeployment(options.deployment), log, signal }));
+}
+
+function taskNumber(text: string): bigint {
+  if (!/^\d{1,18}$/.test(text)) throw new PonasError("usage", `A task is named by its number, not "${text}".`);
+  return BigInt(text);
+}
+
+function describe(task: TaskState): string {
+  const times = Object.entries(task.schedule).filter(([, time]) => time > 0n);
+  return [
+    `task ${task.id}: ${task.phase}${task.phase === "Void" ? ` (${task.voidReason})` : ""}`,
+    `publisher ${task.publisher}, reward ${formatAmount(task.reward)}, minimum ${task.minCorrect} of ${task.testCount}`,
+    `${task.commitments} commitments${task.examined === null ? "" : `, examined: ${task.examined.participant}`}`,
+    ...times.map(([name, time]) => `${name.padEnd(14)} ${new Date(Number(time) * 1000).toISOString()}`),
+  ].join("\n");
+}

@@ -1,0 +1,135 @@
+/** What a round came to, read from the chain alone. */
+import pc from "picocolors";
+import { CID } from "multiformats/cid";
+
+import { percent } from "../../agents/claimant.ts";
+import { formatAmount } from "../../agents/publisher.ts";
+import type { LedgerBlock, TaskState } from "../../agents/registry.ts";
+import { poolAbi, taskRegistryAbi } from "../../protocol/abi.ts";
+import type { Address } from "../../protocol/bytes.ts";
+import type { ChainClient } from "../../protocol/chain-client.ts";
+import { PonasError } from "../../protocol/errors.ts";
+
+/** In the order of ICredits.CreditReason. */
+const CREDIT_REASONS = [
+  "reward of the block",
+  "reward of the void task, back",
+  "publisher's bond, back",
+  "validator's fee",
+  "validators' fee, unearned",
+  "commitment's bond, back",
+  "candidate's bond, back",
+  "compensation by the publisher",
+  "half the bond of a refuted candidate",
+  "stake, back",
+  "share of the pool's reward by points",
+  "manager's fee of the pool's reward",
+  "manager's float, back",
+] as const;
+const REWARD = 0;
+const VALIDATOR_FEE = 3;
+const POOL_SHARE = 10;
+const POOL_FEE = 11;
+
+export interface Payment {
+  readonly account: Address;
+  readonly role: string;
+  /** the asset's smallest unit */
+  readonly amount: bigint;
+  readonly reason: string;
+}
+
+export interface Summary {
+  readonly blocks: readonly {
+    readonly height: bigint;
+    readonly taskId: bigint;
+    readonly winner: Address;
+    readonly winnerRole: string;
+    readonly modelRoot: string;
+    readonly modelCid: string;
+    readonly correct: number;
+    readonly total: number;
+  }[];
+  /** how the reward was divided: these add up to it */
+  readonly payments: readonly Payment[];
+  /** everything else that was credited: validators' fees, bonds */
+  readonly otherCredits: readonly Payment[];
+  readonly tasks: readonly { readonly id: bigint; readonly phase: string; readonly reward: bigint; readonly commitments: number }[];
+  /** the block's model, fetched again by its CID and evaluated anew */
+  readonly reevaluated: { readonly correct: number; readonly total: number } | null;
+}
+
+export async function readSummary(options: {
+  readonly chain: ChainClient;
+  readonly task: TaskState;
+  readonly block: LedgerBlock;
+  readonly pool: Address;
+  readonly roleOf: (account: Address) => string;
+  readonly reevaluated: { correct: number; total: number };
+}): Promise<Summary> {
+  const { chain, task, block, pool, roleOf, reevaluated } = options;
+  const credits = async (abi: typeof taskRegistryAbi | typeof poolAbi, address: Address) => {
+    const logs = await chain.client.getContractEvents({
+      abi: abi as typeof poolAbi,
+      address,
+      eventName: "Credited",
+      args: { taskId: task.id },
+      fromBlock: BigInt(chain.deployment.fromBlock),
+      strict: true,
+    });
+    return logs.map(({ args }) => args);
+  };
+  const all = [...(await credits(taskRegistryAbi, chain.deployment.registry)), ...(await credits(poolAbi, pool))];
+  const asPayment = ({ account, amount, reason }: (typeof all)[number]): Payment => ({
+    account,
+    role: roleOf(account),
+    amount,
+    reason: CREDIT_REASONS[reason] ?? `reason ${reason}`,
+  });
+  const poolWon = block.winner.toLowerCase() === pool.toLowerCase();
+  const divides = ({ reason }: (typeof all)[number]): boolean =>
+    poolWon ? reason === POOL_SHARE || reason === POOL_FEE : reason === REWARD;
+  const payments = all.filter(divides).map(asPayment);
+  const paid = payments.reduce((sum, { amount }) => sum + amount, 0n);
+  if (paid !== task.reward) {
+    throw new PonasError("integrity", `The payments add up to ${paid} units, but the reward was ${task.reward}.`);
+  }
+  return {
+    blocks: [
+      {
+        height: block.height,
+        taskId: block.taskId,
+        winner: block.winner,
+        winnerRole: roleOf(block.winner),
+        modelRoot: block.modelRoot,
+        modelCid: CID.decode(block.modelCid).toString(),
+        correct: block.correct,
+        total: block.total,
+      },
+    ],
+    payments,
+    otherCredits: all.filter((credit) => !divides(credit) && !(poolWon && credit.reason === REWARD)).map(asPayment),
+    tasks: [{ id: task.id, phase: task.phase, reward: task.reward, commitments: task.commitments }],
+    reevaluated,
+  };
+}
+
+export function describeSummary({ blocks, payments, otherCredits, tasks, reevaluated }: Summary): string {
+  const lines: string[] = [];
+  for (const block of blocks) {
+    lines.push(
+      pc.bold(`Block ${block.height}: ${block.correct} of ${block.total} correct (${percent(block.correct, block.total)}), won by the ${block.winnerRole}`),
+      `  model      ${block.modelCid}`,
+      `  modelRoot  ${block.modelRoot}`,
+      `  winner     ${block.winner}`,
+    );
+    if (reevaluated !== null) lines.push(`  checked    fetched back by its CID, evaluated anew: ${reevaluated.correct} of ${reevaluated.total}`);
+  }
+  const row = ({ account, role, amount, reason }: Payment): string => `  ${formatAmount(amount).padStart(22)}  ${role.padEnd(13)} ${account}  ${reason}`;
+  lines.push("", `Reward of ${formatAmount(tasks[0]!.reward)}, divided:`, ...payments.map(row));
+  const fees = otherCredits.filter(({ reason }) => reason === CREDIT_REASONS[VALIDATOR_FEE]);
+  const rest = otherCredits.filter(({ reason }) => reason !== CREDIT_REASONS[VALIDATOR_FEE]);
+  if (fees.length > 0) lines.push("", "Validators' fee, divided:", ...fees.map(row));
+  if (rest.length > 0) lines.push("", "Returned:", ...rest.map(row));
+  return lines.join("\n");
+}

@@ -1,0 +1,32 @@
+import { readFileSync } from "node:fs";
+
+import { PonasError } from "../protocol/errors.ts";
+
+/** A cap for model files given on the command line; a task's own cap binds on chain. */
+export const MAX_MODEL_BYTES = 64 * 2 ** 20;
+
+/** @throws PonasError bad-input where the file cannot be read */
+export function readModelFile(file: string): Uint8Array {
+  try {
+    return readFileSync(file);
+  } catch (cause) {
+    const reason = (cause as NodeJS.ErrnoException).code === "ENOENT" ? "does not exist" : "cannot be read";
+    throw new PonasError("bad-input", `The model file ${file} ${reason}.`, { cause });
+  }
+}
+
+/** Reads a JSON file. @throws PonasError bad-input */
+export function readJsonFile(file: string): unknown {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (cause) {
+    const reason = (cause as NodeJS.ErrnoException).code === "ENOENT" ? "does not exist" : "cannot be read";
+    throw new PonasError("bad-input", `The file ${file} ${reason}.`, { cause });
+  }
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new PonasError("bad-input", `The file ${file} is not JSON.`, { cause });
+  }
+}
