@@ -13,6 +13,8 @@ import { parseArgs } from "node:util";
 import hre from "hardhat";
 
 import Ponas from "../ignition/modules/Ponas.ts";
+import PonasOnAsset from "../ignition/modules/PonasOnAsset.ts";
+import PonasOnAsset from "../ignition/modules/PonasOnAsset.ts";
 import { deploymentSchema } from "../offchain/protocol/deployment.ts";
 
 const { values } = parseArgs({
@@ -35,7 +37,10 @@ const parameters: Record<string, string | number> = {};
 if (values.asset !== undefined) parameters.asset = values.asset;
 if (values.unbonding !== undefined) parameters.unbondingPeriod = Number(values.unbonding);
 if (values.quorum !== undefined) parameters.quorumBps = Number(values.quorum);
-const contracts = await ignition.deploy(Ponas, { parameters: { Ponas: parameters }, deploymentId: values.id });
+const contracts =
+  values.asset === undefined
+    ? await ignition.deploy(Ponas, { parameters: { Ponas: parameters }, deploymentId: values.id })
+    : await ignition.deploy(PonasOnAsset, { parameters: { PonasOnAsset: parameters }, deploymentId: values.id });
 
 const { chainId } = await ethers.provider.getNetwork();
 const deployment = deploymentSchema.parse({
