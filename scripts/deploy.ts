@@ -14,7 +14,6 @@ import hre from "hardhat";
 
 import Ponas from "../ignition/modules/Ponas.ts";
 import PonasOnAsset from "../ignition/modules/PonasOnAsset.ts";
-import PonasOnAsset from "../ignition/modules/PonasOnAsset.ts";
 import { deploymentSchema } from "../offchain/protocol/deployment.ts";
 
 const { values } = parseArgs({
