@@ -221,7 +221,7 @@ function allFinite(values: Float32Array): boolean {
 
 function checkRequest({ architecture, train, validation, settings, initial, throttle = 1 }: TrainingRequest): void {
   parseWith(architectureSchema, architecture, "The architecture");
-  parseWith(trainingSettingsSchema, settings, "The training settings");
+  parseWith(trainingSettingsSchema, settings, "The training recipe");
   if (!(throttle > 0 && throttle <= 1)) {
     throw new PonasError("bad-input", `A throttle of ${throttle} is not a share of time above 0 and up to 1.`);
   }

@@ -1,0 +1,256 @@
+import { expect } from "chai";
+import { InferenceSession, Tensor } from "onnxruntime-node";
+
+import type { Architecture, Layer } from "../../offchain/protocol/architecture.ts";
+import { createRandom, type Random } from "../../offchain/protocol/random.ts";
+import { createOnnxEngine } from "../../offchain/training/engine.ts";
+import { linearFormats } from "../../offchain/training/parameters.ts";
+import { buildStepGraph, parameterTensors } from "../../offchain/training/step-graph.ts";
+import { floatLoss, type DoubleParameters } from "./float-network.ts";
+
+const LAYER: Layer = {
+  kernelHeight: 3,
+  kernelWidth: 3,
+  filters: 4,
+  strideHeight: 1,
+  strideWidth: 1,
+  poolSize: 1,
+  actIntBits: 3,
+  actFracBits: 6,
+  weightIntBits: 2,
+  weightFracBits: 6,
+};
+
+function network(
+  input: Architecture["input"],
+  changes: readonly Partial<Layer>[],
+  head: Architecture["head"] = { pool: "flatten", hidden: 0 },
+): Architecture {
+  return { input, classes: 5, layers: changes.map((change) => ({ ...LAYER, ...change })), head };
+}
+
+function randomNetwork(random: Random): Architecture {
+  const hidden = random.choice([0, 0, 6]);
+  return network(
+    [3 + random.integer(8), 3 + random.integer(8), 1 + random.integer(3)],
+    Array.from({ length: 1 + random.integer(3) }, () => ({
+      kernelHeight: random.choice([1, 2, 3, 5]),
+      kernelWidth: random.choice([1, 3, 4]),
+      filters: random.choice([2, 3, 9]),
+      strideHeight: 1 + random.integer(4),
+      strideWidth: 1 + random.integer(4),
+      poolSize: random.choice([1, 1, 2, 3]),
+      actIntBits: random.choice([1, 2, 3]),
+    })),
+    {
+      pool: random.choice(["flatten", "global-sum"] as const),
+      hidden,
+      ...(hidden > 0 ? { hiddenActIntBits: 2, hiddenActFracBits: 5 } : {}),
+    },
+  );
+}
+
+/** Random parameters well inside their formats' ranges, with biases that keep most units between their clamps. */
+function randomParameters(architecture: Architecture, random: Random): DoubleParameters[] {
+  return linearFormats(architecture).map(({ units, fanIn, weightMax, weightFractionBits }) => {
+    const limit = 0.9 * weightMax * 2 ** -weightFractionBits;
+    const spread = Math.min(limit / 3, 1 / Math.sqrt(fanIn));
+    // Rounded to float32, so that the graph and the oracle see the same numbers.
+    return {
+      weights: Float64Array.from({ length: units * fanIn }, () =>
+        Math.fround(Math.min(limit, Math.max(-limit, spread * random.normal()))),
+      ),
+      bias: Float64Array.from({ length: units }, () => Math.fround(0.3 + 0.2 * random.normal())),
+    };
+  });
+}
+
+/** Reorders a unit's weights from (channel, row, column), the graph's order, to (row, column, channel). */
+function channelsLast(values: Float32Array, channels: number, fanIn: number): Float64Array {
+  const positions = fanIn / channels;
+  return new Float64Array(values.length).map((_, at) => {
+    const [unit, within] = [Math.floor(at / fanIn), at % fanIn];
+    const [position, channel] = [Math.floor(within / channels), within % channels];
+    return values[unit * fanIn + channel * positions + position]!;
+  });
+}
+
+function channelsFirst(values: Float64Array, channels: number, fanIn: number): Float32Array {
+  const positions = fanIn / channels;
+  return new Float32Array(values.length).map((_, at) => {
+    const [unit, within] = [Math.floor(at / fanIn), at % fanIn];
+    const [channel, position] = [Math.floor(within / positions), within % positions];
+    return values[unit * fanIn + position * channels + channel]!;
+  });
+}
+
+/** Channels that a linear layer's weights run over first: of a dense layer on flattened features, the features'. */
+function channelsOf(architecture: Architecture, index: number, fanIn: number): number {
+  const { input, layers, head } = architecture;
+  if (index === 0) return input[2];
+  if (index < layers.length || (index === layers.length && head.pool === "flatten")) return layers[index - 1]!.filters;
+  return fanIn;
+}
+
+/**
+ * Largest error of the graph's gradients against central differences of the plain network, relative to the largest
+ * gradient of each tensor.
+ */
+async function gradientError(architecture: Architecture, seed: number): Promise<number> {
+  const random = createRandom(seed);
+  const batch = 3;
+  const size = architecture.input.reduce((a, b) => a * b, 1);
+  const pixels = Uint8Array.from({ length: batch * size }, () => random.integer(256));
+  const labels = Uint8Array.from({ length: batch }, () => random.integer(architecture.classes));
+  const parameters = randomParameters(architecture, random);
+  const formats = linearFormats(architecture);
+
+  const session = await InferenceSession.create(
+    buildStepGraph({ architecture, batch, rounding: false, result: "gradients" }),
+    { intraOpNumThreads: 1, logSeverityLevel: 3 },
+  );
+  const feeds: Record<string, Tensor> = {
+    pixels: new Tensor("uint8", pixels, [batch, ...architecture.input]),
+    labels: new Tensor("uint8", labels, [batch]),
+  };
+  const tensors = parameterTensors(architecture);
+  for (const [index, { weights, bias }] of parameters.entries()) {
+    const { fanIn } = formats[index]!;
+    const ordered = channelsFirst(weights, channelsOf(architecture, index, fanIn), fanIn);
+    feeds[`weights.${index}`] = new Tensor("float32", ordered, tensors[2 * index]!.dims);
+    feeds[`bias.${index}`] = new Tensor("float32", Float32Array.from(bias), tensors[2 * index + 1]!.dims);
+  }
+  const outputs = await session.run(feeds);
+  await session.release();
+  const loss = floatLoss(architecture, parameters, pixels, labels);
+  expect((outputs["loss"]!.data as Float32Array)[0]).to.be.closeTo(loss, 1e-4 * (1 + loss));
+
+  let worst = 0;
+  let [drawn, compared] = [0, 0];
+  for (const [index, { weights, bias }] of parameters.entries()) {
+    const { fanIn } = formats[index]!;
+    const data = (name: string) => outputs[`gradient.${name}.${index}`]!.data as Float32Array;
+    const found = {
+      weights: channelsLast(data("weights"), channelsOf(architecture, index, fanIn), fanIn),
+      bias: Float64Array.from(data("bias")),
+    };
+    for (const [values, gradient] of [
+      [weights, found.weights],
+      [bias, found.bias],
+    ] as const) {
+      const largest = gradient.reduce((max, g) => Math.max(max, Math.abs(g)), 1e-3);
+      for (let i = 0; i < Math.min(6, values.length); i++) {
+        const at = random.integer(values.length);
+        const difference = (epsilon: number): number => {
+          const held = values[at]!;
+          values[at] = held + epsilon;
+          const above = floatLoss(architecture, parameters, pixels, labels);
+          values[at] = held - epsilon;
+          const below = floatLoss(architecture, parameters, pixels, labels);
+          values[at] = held;
+          return (above - below) / (2 * epsilon);
+        };
+        // Two widths that disagree straddle a kink (a clamp, another maximum), where there is no gradient to compare.
+        const [wide, narrow] = [difference(1e-4), difference(1e-6)];
+        drawn += 1;
+        if (Math.abs(wide - narrow) > 1e-4 * largest) continue;
+        compared += 1;
+        worst = Math.max(worst, Math.abs(narrow - gradient[at]!) / largest);
+      }
+    }
+  }
+  expect(compared / drawn, "share of gradients away from kinks").to.be.above(0.5);
+  return worst;
+}
+
+describe("the training step's gradients", () => {
+  const cases: Record<string, Architecture> = {
+    "of one plain layer": network([6, 6, 1], [{}]),
+    "with strides beyond the kernel": network(
+      [11, 9, 2],
+      [{ kernelHeight: 1, kernelWidth: 2, strideHeight: 4, strideWidth: 3 }, {}],
+    ),
+    "with other kernels, strides and inputs per axis": network(
+      [9, 6, 3],
+      [
+        { kernelHeight: 5, kernelWidth: 1, strideHeight: 1, strideWidth: 3 },
+        { kernelHeight: 2, kernelWidth: 4, strideHeight: 3, strideWidth: 1 },
+      ],
+    ),
+    "with pools that do not divide the tensor": network([7, 11, 1], [{ poolSize: 2 }, { poolSize: 3 }]),
+    "with a kernel larger than the tensor": network(
+      [3, 2, 2],
+      [{ kernelHeight: 9, kernelWidth: 7 }, { kernelHeight: 5 }],
+    ),
+    "after a global sum": network([7, 6, 1], [{}, { strideHeight: 2 }], { pool: "global-sum", hidden: 0 }),
+    "with a hidden layer on flattened features": network([5, 4, 1], [{ poolSize: 2 }], {
+      pool: "flatten",
+      hidden: 7,
+      hiddenActIntBits: 2,
+      hiddenActFracBits: 4,
+    }),
+    "with a hidden layer on a global sum": network([5, 4, 1], [{}], {
+      pool: "global-sum",
+      hidden: 7,
+      hiddenActIntBits: 5,
+      hiddenActFracBits: 2,
+    }),
+    "with more input channels than are stacked": network(
+      [5, 5, 1],
+      [{ filters: 12 }, { kernelWidth: 2 }, { filters: 9 }, {}],
+    ),
+  };
+  for (const [name, architecture] of Object.entries(cases)) {
+    it(`${name} agree with finite differences`, async () => {
+      expect(await gradientError(architecture, 1)).to.be.below(1e-3);
+    });
+  }
+
+  it("of 30 random networks agree with finite differences", async function () {
+    this.timeout(60_000);
+    const random = createRandom("gradient check");
+    for (let i = 0; i < 30; i++) {
+      const architecture = randomNetwork(random);
+      expect(await gradientError(architecture, i), JSON.stringify(architecture)).to.be.below(1e-3);
+    }
+  });
+});
+
+describe("a training step", () => {
+  const architecture = network([6, 6, 1], [{ weightIntBits: 1, weightFracBits: 2 }, {}]);
+
+  it("keeps weights within their format's range, however large the learning rate", async () => {
+    const engine = createOnnxEngine();
+    const random = createRandom(4);
+    const initial = randomParameters(architecture, random).map(({ weights, bias }) => ({
+      weights: Float32Array.from(weights),
+      bias: Float32Array.from(bias),
+    }));
+    const trainer = await engine.createTrainer({ architecture, batch: 2, initial });
+    const pixels = Uint8Array.from({ length: 2 * 36 }, () => random.integer(256));
+    for (let i = 0; i < 3; i++) await trainer.step(pixels, Uint8Array.of(1, 4), 10);
+    for (const [index, { weights }] of trainer.parameters().entries()) {
+      const { weightMin, weightMax, weightFractionBits } = linearFormats(architecture)[index]!;
+      const step = 2 ** -weightFractionBits;
+      expect(Math.min(...weights)).to.be.at.least(weightMin * step);
+      expect(Math.max(...weights)).to.be.at.most(weightMax * step);
+    }
+    trainer.release();
+    await engine.dispose();
+  });
+
+  it("gives parameters back as they went in, at a learning rate of 0", async () => {
+    const engine = createOnnxEngine();
+    const random = createRandom(5);
+    const wide = network([5, 4, 3], [{ kernelHeight: 2 }, { filters: 3 }]);
+    const initial = randomParameters(wide, random).map(({ weights, bias }) => ({
+      weights: Float32Array.from(weights),
+      bias: Float32Array.from(bias),
+    }));
+    const trainer = await engine.createTrainer({ architecture: wide, batch: 1, initial });
+    await trainer.step(new Uint8Array(60).fill(100), Uint8Array.of(2), 0);
+    expect(trainer.parameters()).to.deep.equal(initial);
+    trainer.release();
+    await engine.dispose();
+  });
+});

@@ -1,0 +1,303 @@
+import { expect } from "chai";
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+
+import { evaluateModel, predict } from "../../offchain/evaluation/evaluate.ts";
+import { decodeModel, linearWeights } from "../../offchain/evaluation/model.ts";
+import { accumulatorBound, malformation } from "../../offchain/evaluation/well-formed.ts";
+import { createRandom } from "../../offchain/protocol/random.ts";
+import { createOnnxEngine, type Engine } from "../../offchain/training/engine.ts";
+import {
+  initialParameters,
+  linearFormats,
+  parametersOf,
+  quantise,
+  roundToGrid,
+} from "../../offchain/training/parameters.ts";
+import { learningRateAt } from "../../offchain/training/settings.ts";
+import { trainChild, trainingFlops, type TrainingRequest } from "../../offchain/training/train.ts";
+import { network, quadrants, randomNetwork, SETTINGS } from "./networks.ts";
+
+const input: [number, number, number] = [8, 8, 1];
+const request: TrainingRequest = {
+  architecture: network(input, [{}, { strideHeight: 2 }]),
+  train: quadrants(input, 160, 1),
+  validation: quadrants(input, 100, 2),
+  settings: SETTINGS,
+  seed: 7,
+};
+/** The same training in a process of its own. */
+const TRAIN_ONCE = `
+  import { trainChild } from ${JSON.stringify(new URL("../../offchain/training/train.ts", import.meta.url))};
+  import { createHash } from "node:crypto";
+  const request = ${JSON.stringify({ ...request, train: null, validation: null })};
+  import { quadrants } from ${JSON.stringify(new URL("./networks.ts", import.meta.url))};
+  const [train, validation] = [quadrants([8, 8, 1], 160, 1), quadrants([8, 8, 1], 100, 2)];
+  const { bytes } = await trainChild({ ...request, train, validation });
+  console.log(createHash("sha256").update(bytes).digest("hex"));
+`;
+const digest = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+
+describe("trainChild", () => {
+  let engine: Engine;
+  before(() => (engine = createOnnxEngine()));
+  after(() => engine.dispose());
+
+  it("learns, and reports the canonical score of the file that it gives", async () => {
+    const epochs: number[] = [];
+    const settings = { ...SETTINGS, epochs: 8, learningRate: 1e-2 };
+    const outcome = await trainChild(
+      { ...request, settings },
+      { engine, onEpoch: ({ epoch, trainAccuracy }) => (epochs.push(epoch), expect(trainAccuracy).to.be.within(0, 1)) },
+    );
+    const { validation, bytes, trainLoss } = outcome;
+    expect(validation.correct).to.be.above(85);
+    expect(trainLoss).to.have.length(8);
+    expect(trainLoss.at(-1)).to.be.below(trainLoss[0]! / 2);
+    expect(epochs).to.deep.equal([1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(outcome).to.include({ epochsRun: 8, infeasible: null, diverged: false, dead: false, engine: "onnx" });
+    expect(outcome.flops).to.equal(trainingFlops(request.architecture, 8 * 160));
+    expect(outcome.imagesPerSecond).to.be.above(0);
+    const evaluation = await evaluateModel(bytes, {
+      ...request.validation,
+      maxBytes: bytes.length,
+      engine: "reference",
+    });
+    expect({ correct: evaluation.correct, total: evaluation.total }).to.deep.equal(validation);
+    expect(decodeModel(bytes, { maxBytes: bytes.length })).to.deep.equal(outcome.model);
+  });
+
+  it("sees in training exactly the predictions of the canonical evaluation, whatever the network", async function () {
+    this.timeout(60_000);
+    const random = createRandom("equal predictions");
+    let varied = 0;
+    for (let i = 0; i < 25; i++) {
+      const architecture = randomNetwork(random);
+      const [train, validation] = [quadrants(architecture.input, 64, i), quadrants(architecture.input, 64, 1000 + i)];
+      const batch = 32;
+      const size = validation.pixels.length / 64;
+      const trainer = await engine.createTrainer({ architecture, batch, initial: initialParameters(architecture, i) });
+      const step = (samples: typeof train, at: number, rate: number) =>
+        trainer.step(samples.pixels.slice(at * size, (at + batch) * size), samples.labels.slice(at, at + batch), rate);
+      for (let pass = 0; pass < 4; pass++) for (const at of [0, 32]) await step(train, at, 1e-2);
+
+      const model = quantise(architecture, trainer.parameters());
+      expect(malformation(model)).to.equal(null);
+      expect(accumulatorBound(model)).to.be.below(2 ** 24);
+      const canonical = await predict(model, validation);
+      const seen = [await step(validation, 0, 0), await step(validation, 32, 0)].flatMap(({ predictions }) => [
+        ...predictions,
+      ]);
+      trainer.release();
+      expect(seen, JSON.stringify(architecture)).to.deep.equal([...canonical]);
+      if (new Set(seen).size > 1) varied += 1;
+    }
+    expect(varied, "networks that do not say the same of every image").to.be.above(12);
+  });
+
+  it("gives the same file for the same seed, in another process too, and another for another seed", async () => {
+    const [one, two, other] = [
+      await trainChild(request, { engine }),
+      await trainChild(request),
+      await trainChild({ ...request, seed: 8 }, { engine }),
+    ];
+    expect(digest(one.bytes)).to.equal(digest(two.bytes));
+    expect(one.trainLoss).to.deep.equal(two.trainLoss);
+    expect(digest(other.bytes)).to.not.equal(digest(one.bytes));
+    const elsewhere = execFileSync(process.execPath, ["--input-type=module-typescript", "--eval", TRAIN_ONCE], {
+      encoding: "utf8",
+      timeout: 15_000,
+    });
+    expect(elsewhere.trim()).to.equal(digest(one.bytes));
+  });
+
+  it("goes on from a given model", async () => {
+    const first = await trainChild(
+      { ...request, settings: { ...SETTINGS, epochs: 6, learningRate: 1e-2 } },
+      { engine },
+    );
+    const next = await trainChild({ ...request, initial: first.model, seed: 9 }, { engine });
+    expect(next.trainLoss[0]).to.be.below(first.trainLoss[0]! / 2);
+    const other = network(input, [{}]);
+    const refused = trainChild({ ...request, architecture: other, initial: first.model }, { engine });
+    expect(await failure(refused)).to.equal("The initial model has another architecture than the one to be trained.");
+  });
+
+  it("goes on from a given model without any change at a vanishing learning rate", async () => {
+    const { model } = await trainChild(request, { engine });
+    const settings = { ...SETTINGS, epochs: 1, learningRate: 1e-30 };
+    const again = await trainChild({ ...request, settings, initial: model, seed: 3 }, { engine });
+    expect(again.model).to.deep.equal(model);
+  });
+
+  it("knows dead networks without training them, and gives them the score of an untrained one", async () => {
+    for (const change of [
+      { actIntBits: 0, actFracBits: 0 },
+      { weightIntBits: 0, weightFracBits: 0 },
+    ]) {
+      const outcome = await trainChild({ ...request, architecture: network(input, [{}, change]) }, { engine });
+      expect(outcome).to.include({ dead: true, epochsRun: 0, flops: 0, imagesPerSecond: 0, infeasible: null });
+      const ofClass0 = request.validation.labels.filter((label) => label === 0).length;
+      expect(outcome.validation).to.deep.equal({ correct: ofClass0, total: 100 });
+    }
+  });
+
+  it("trains networks of one bit", async () => {
+    const bits = { actIntBits: 0, actFracBits: 1, weightIntBits: 1, weightFracBits: 0 };
+    const outcome = await trainChild({ ...request, architecture: network(input, [bits, bits]) }, { engine });
+    expect(outcome).to.include({ dead: false, epochsRun: 2, infeasible: null, diverged: false });
+    for (const { weights } of outcome.model.layers) for (const w of weights) expect(w).to.be.within(-1, 0);
+  });
+
+  it("says of a network that reads too much why it cannot count, without training it", async () => {
+    const big: [number, number, number] = [64, 64, 1];
+    const architecture = network(big, [{ filters: 8 }]);
+    const samples = quadrants(big, 2, 1);
+    const outcome = await trainChild({ ...request, architecture, train: samples, validation: samples }, { engine });
+    expect(outcome.infeasible).to.equal(
+      "The model is malformed: a unit of the output layer reads 32768 values, more than 16384.",
+    );
+    expect(outcome).to.include({ epochsRun: 0, diverged: false });
+    expect(outcome.validation).to.deep.equal({ correct: 0, total: 2 });
+  });
+
+  it("takes a loss that is no number as a result, and gives the model of the last good epoch", async () => {
+    let steps = 0;
+    const failing: Engine = {
+      ...engine,
+      createTrainer: async (options) => {
+        const trainer = await engine.createTrainer(options);
+        return {
+          ...trainer,
+          step: async (...step) => {
+            steps += 1;
+            const result = await trainer.step(...step);
+            return steps > 15 ? { ...result, loss: NaN } : result;
+          },
+        };
+      },
+    };
+    const outcome = await trainChild(request, { engine: failing });
+    expect(outcome).to.include({ diverged: true, epochsRun: 1 });
+    expect(outcome.trainLoss).to.have.length(1);
+    expect(outcome.validation.total).to.equal(100);
+    expect(malformation(outcome.model)).to.equal(null);
+  });
+
+  it("survives an absurd learning rate", async () => {
+    for (const learningRate of [1e3, 1e30, 1e300]) {
+      const outcome = await trainChild({ ...request, settings: { ...SETTINGS, learningRate } }, { engine });
+      expect(malformation(outcome.model)).to.equal(null);
+    }
+  });
+
+  it("stops within a step when it is aborted", async () => {
+    const controller = new AbortController();
+    let stoppedAt = 0;
+    const training = trainChild(
+      { ...request, settings: { ...SETTINGS, epochs: 1000 } },
+      {
+        engine,
+        signal: controller.signal,
+        onEpoch: ({ epoch }) => {
+          stoppedAt = epoch;
+          if (epoch === 2) controller.abort();
+        },
+      },
+    );
+    expect(await failure(training)).to.equal("Stopped.");
+    expect(stoppedAt).to.equal(2);
+    expect(await failure(trainChild(request, { engine, signal: AbortSignal.abort() }))).to.equal("Stopped.");
+  });
+
+  it("uses about the share of the time that it is given", async () => {
+    const settings = { ...SETTINGS, epochs: 12 };
+    const free = await trainChild({ ...request, settings }, { engine });
+    const held = await trainChild({ ...request, settings, throttle: 0.2 }, { engine });
+    expect(held.imagesPerSecond / free.imagesPerSecond).to.be.within(0.02, 0.6);
+    expect(digest(held.bytes)).to.equal(digest(free.bytes));
+  });
+
+  it("takes fewer training samples than a batch holds", async () => {
+    const outcome = await trainChild({ ...request, train: quadrants(input, 5, 1) }, { engine });
+    expect(outcome.epochsRun).to.equal(2);
+  });
+
+  it("refuses what does not fit with one sentence", async () => {
+    const { train } = request;
+    const cases: [Partial<TrainingRequest>, RegExp][] = [
+      [{ throttle: 0 }, /^A throttle of 0 is not a share of time above 0 and up to 1\.$/],
+      [{ throttle: NaN }, /^A throttle of NaN/],
+      [{ train: { ...train, count: 0 } }, /the 0 training samples have 10240 bytes and 160 labels\.$/],
+      [{ validation: quadrants([7, 8, 1], 3, 1) }, /images of 64 bytes, but the 3 validation samples have 168 bytes/],
+      [{ architecture: { ...request.architecture, classes: 3 } }, /is 3, but the network has 3 classes\.$/],
+      [{ settings: { ...SETTINGS, epochs: 0 } }, /^The training recipe is not valid at epochs/],
+      [{ settings: { ...SETTINGS, learningRate: NaN } }, /^The training recipe is not valid at learningRate/],
+    ];
+    for (const [change, sentence] of cases)
+      expect(await failure(trainChild({ ...request, ...change }))).to.match(sentence);
+  });
+
+  it("keeps memory flat over many trials of many shapes", async function () {
+    this.timeout(60_000);
+    const settings = { ...SETTINGS, epochs: 1 };
+    const trial = (i: number) =>
+      trainChild(
+        { ...request, settings, seed: i, architecture: network(input, [{ filters: 16 + i }, { filters: 64 }]) },
+        { engine },
+      );
+    for (let i = 0; i < 8; i++) await trial(i);
+    const before = process.memoryUsage().rss;
+    for (let i = 8; i < 30; i++) await trial(i);
+    expect((process.memoryUsage().rss - before) / 2 ** 20, "MiB").to.be.below(60);
+  });
+});
+
+describe("parameters", () => {
+  it("round half up, as activations do, and clamp to their range", () => {
+    expect([-2.5, -1.5, -0.5, 0.5, 1.5].map((x) => roundToGrid(x, 0, -8, 7))).to.deep.equal([-2, -1, 0, 1, 2]);
+    expect(roundToGrid(100, 2, -8, 7)).to.equal(7);
+    expect(roundToGrid(-100, 2, -8, 7)).to.equal(-8);
+    // float32 takes the sum of the number just below a half and a half to 1, and so does the graph
+    expect(roundToGrid(0.49999997, 0, -8, 7)).to.equal(1);
+  });
+
+  it("come back from their integers unchanged", () => {
+    const random = createRandom(3);
+    for (let i = 0; i < 10; i++) {
+      const architecture = randomNetwork(random);
+      const model = quantise(architecture, initialParameters(architecture, i));
+      expect(malformation(model)).to.equal(null);
+      expect(quantise(architecture, parametersOf(model))).to.deep.equal(model);
+    }
+  });
+
+  it("start on at least one step of a coarse grid, so that no layer starts at 0", () => {
+    const architecture = network([8, 8, 1], [{ kernelHeight: 9, kernelWidth: 9, filters: 64, weightFracBits: 1 }, {}]);
+    const integers = linearWeights(quantise(architecture, initialParameters(architecture, 1)));
+    expect(integers).to.have.length(linearFormats(architecture).length);
+    for (const { weights } of integers) {
+      expect(weights.filter((w) => w !== 0).length / weights.length).to.be.above(0.4);
+    }
+  });
+});
+
+describe("the learning rate", () => {
+  it("falls along half a cosine, or stays", () => {
+    const at = (schedule: "cosine" | "constant", step: number) =>
+      learningRateAt({ learningRate: 2, schedule }, step, 100);
+    expect(at("cosine", 0)).to.equal(2);
+    expect(at("cosine", 50)).to.be.closeTo(1, 1e-12);
+    expect(at("cosine", 99)).to.be.within(0, 0.001);
+    expect(at("constant", 99)).to.equal(2);
+  });
+});
+
+async function failure(promise: Promise<unknown>): Promise<string> {
+  try {
+    await promise;
+  } catch (error) {
+    return (error as Error).message;
+  }
+  throw new Error("it did not fail");
+}
