@@ -12,7 +12,7 @@ import {
   evaluate,
   IDENTITY,
   RECEIPT_KEY,
-  removeScratch,
+  cleanUp,
   signerOf,
   taskOf,
   TEST,
@@ -34,10 +34,10 @@ describe("The pool's manager", function () {
   const miner = (key: number): ScriptedMiner => new ScriptedMiner(pool.manager, key);
 
   afterEach(async () => {
-    for (const one of opened) await one.stop();
+    for (const { manager } of opened) await manager.stop();
     opened = [];
   });
-  after(removeScratch);
+  after(cleanUp);
 
   describe("with honest miners", () => {
     it("leases a trial of the task's space, takes its share, signs a receipt, and leases the next one", async () => {
@@ -261,12 +261,12 @@ describe("The pool's manager", function () {
       const ada = await miner(1).join();
       const done = await ada.finish(await ada.job(0));
       const job = await ada.job(1);
-      const { dir } = pool;
-      await pool.stop();
+      const { database } = pool;
+      await pool.manager.stop();
       expect(ada.closed!.code).to.equal(CLOSE.goingAway);
 
       // An hour later: the manager was away, so nobody has lost a lease.
-      await start({ dir, startAt: Date.now() + 60_000 });
+      await start({ database, startAt: Date.now() + 60_000 });
       const back = new ScriptedMiner(pool.manager, 1);
       await back.join(FAST, ada.session);
       const retry = await refusalOf(back.submit(await trialOf(job)));
@@ -548,9 +548,9 @@ describe("The pool's manager", function () {
         () => expect.fail("counted"),
         (error: Error) => expect(error.message).to.equal("killed"),
       );
-      const { dir } = pool;
-      await pool.stop();
-      await start({ dir });
+      const { database } = pool;
+      await pool.manager.stop();
+      await start({ database });
       const points = await pool.manager.points(3n, { test: TEST, signal: never });
       const sum = (await pool.manager.shares(3n)).reduce((total, share) => total + share.points!, 0n);
       expect(points.map((leaf) => leaf.points)).to.deep.equal([sum]);

@@ -1,8 +1,9 @@
 /** A small task, its models, and keys: what every test of the pool starts from. */
-import { cpSync, existsSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { sql } from "drizzle-orm";
 import { pino } from "pino";
 import { privateKeyToAccount } from "viem/accounts";
 
@@ -96,7 +97,7 @@ export async function trialOf(job: Job, salt = ""): Promise<Trial> {
 }
 
 const made: string[] = [];
-let template: string | undefined;
+let shared: PoolDatabase | undefined;
 
 export function scratchFolder(): string {
   const dir = mkdtempSync(join(tmpdir(), "ponas-pool-"));
@@ -104,61 +105,54 @@ export function scratchFolder(): string {
   return dir;
 }
 
-export function removeScratch(): void {
-  template = undefined;
+/** Closes and removes what the tests of a file have opened. */
+export async function cleanUp(): Promise<void> {
+  await shared?.close();
+  shared = undefined;
   for (const dir of made.splice(0)) rmSync(dir, { recursive: true, force: true });
 }
 
-/** A folder with an empty, migrated database: made once, then copied, since making one takes seconds. */
-export async function databaseFolder(): Promise<string> {
-  if (template === undefined) {
-    template = scratchFolder();
-    await (await openPoolDatabase(template)).close();
-  }
-  const dir = scratchFolder();
-  cpSync(template, dir, { recursive: true });
-  if (existsSync(join(dir, "lock"))) throw new Error("the template's database was not closed");
-  return dir;
+/** An empty database: one for all tests of a file, emptied for each, since making one takes seconds. */
+export async function emptyDatabase(): Promise<PoolDatabase> {
+  shared ??= await openPoolDatabase(scratchFolder());
+  await shared.queries.execute(
+    sql`TRUNCATE tasks, miners, sessions, leases, models, shares, receipts, strategies RESTART IDENTITY`,
+  );
+  return shared;
 }
 
 export interface TestPool {
   readonly manager: PoolManager;
   readonly database: PoolDatabase;
-  readonly dir: string;
   /** moves the manager's clock */
   advance(ms: number): void;
   now(): number;
-  stop(): Promise<void>;
 }
 
+/** A manager over an empty database, or over one that another manager has left. */
 export async function createTestPool(
-  options: Partial<PoolManagerOptions> & { dir?: string; startAt?: number } = {},
+  options: Partial<PoolManagerOptions> & { startAt?: number } = {},
 ): Promise<TestPool> {
-  const dir = options.dir ?? (await databaseFolder());
-  const database = await openPoolDatabase(dir);
-  let shift = options.startAt === undefined ? 0 : options.startAt - Date.now();
+  const { startAt = Date.now(), ...given } = options;
+  const database = options.database ?? (await emptyDatabase());
+  let shift = startAt - Date.now();
   const now = (): number => Date.now() + shift;
   const manager = createPoolManager({
-    database,
     identity: IDENTITY,
     receiptKey: RECEIPT_KEY,
     evaluate,
     seed: 7,
     log: SILENT,
     clock: now,
-    ...options,
+    ...given,
+    database,
   });
   return {
     manager,
     database,
-    dir,
     now,
     advance: (ms) => {
       shift += ms;
-    },
-    async stop() {
-      await manager.stop();
-      await database.close();
     },
   };
 }
