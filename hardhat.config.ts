@@ -27,6 +27,11 @@ export default defineConfig({
     chain: { type: "edr-simulated", chainType: "l1", chainId: 31337, mining: { auto: false, interval: BLOCK_INTERVAL } },
     localhost: { type: "http", chainType: "l1", url: process.env.PONAS_RPC_URL ?? "http://127.0.0.1:8545" },
   },
+  ignition: {
+    // A local chain has no reorganisations; on a public one, deploy with more.
+    requiredConfirmations: Number(process.env.PONAS_CONFIRMATIONS ?? 1),
+    blockPollingInterval: 250,
+  },
   test: {
     solidity: {
       fuzz: { runs: 256, seed: "0x706f6e6173" },

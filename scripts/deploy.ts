@@ -4,7 +4,7 @@
  *   node scripts/deploy.ts [--network localhost] [--out deployment.json] [--id NAME] [--asset 0x…]
  *                          [--unbonding SECONDS] [--quorum BPS]
  *
- * The endpoint of `localhost` is PONAS_RPC_URL. Without --asset a local token with a faucet is deployed as well.
+ * The endpoint of `localhost` is PONAS_RPC_URL; PONAS_CONFIRMATIONS (1) is how many blocks a step waits for. Without --asset a local token with a faucet is deployed as well.
  */
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -5,7 +5,11 @@ import { createRequire } from "node:module";
 
 // npm links the commands of dependencies but not the project's own; with the link, `npx ponas` starts at once.
 const link = "node_modules/.bin/ponas";
-if (process.platform !== "win32" && existsSync("node_modules/.bin") && lstatSync(link, { throwIfNoEntry: false }) === undefined) {
+if (
+  process.platform !== "win32" &&
+  existsSync("node_modules/.bin") &&
+  lstatSync(link, { throwIfNoEntry: false }) === undefined
+) {
   symlinkSync("../../offchain/cli/ponas.ts", link);
 }
 

@@ -106,7 +106,13 @@ export function createClaimant(options: ClaimantOptions): Duty {
     state.write(`${folder}/${commitment}.json`, { ...opening, modelCid: toHex(modelCid) });
     await participation.commit(task, commitment);
     log.info(
-      { event: "commit", taskId: String(taskId), modelRoot: model.modelRoot, correct: model.correct, total: model.total },
+      {
+        event: "commit",
+        taskId: String(taskId),
+        modelRoot: model.modelRoot,
+        correct: model.correct,
+        total: model.total,
+      },
       `committed a model with ${percent(model.correct, model.total)} on validation`,
     );
   }
@@ -130,7 +136,10 @@ export function createClaimant(options: ClaimantOptions): Duty {
     const seal = claimSeal(chain.domain, taskId, participant, record.modelRoot, found.result);
     await participation.reveal(task, opening, found.correct, seal);
     if (!isCandidate(task, found.correct)) {
-      log.info({ event: "withdraw", taskId: String(taskId), correct: found.correct }, `withdrew: ${found.correct} of ${found.total} is under the task's minimum of ${task.minCorrect}`);
+      log.info(
+        { event: "withdraw", taskId: String(taskId), correct: found.correct },
+        `withdrew: ${found.correct} of ${found.total} is under the task's minimum of ${task.minCorrect}`,
+      );
       return;
     }
     log.info(
@@ -146,7 +155,10 @@ export function createClaimant(options: ClaimantOptions): Duty {
     if (predictions === undefined) return;
     const { samples, commitment } = await files.testSet(task);
     const { template } = await files.descriptor(task);
-    await registry.open(taskId, predictions, samples.labels, { ...shapeOf(template), samplesRoot: commitment.samplesRoot });
+    await registry.open(taskId, predictions, samples.labels, {
+      ...shapeOf(template),
+      samplesRoot: commitment.samplesRoot,
+    });
     log.info({ event: "open", taskId: String(taskId) }, "opened the predictions: the chain counts them");
   }
 

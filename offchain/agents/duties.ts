@@ -9,8 +9,8 @@ import type { Log } from "../protocol/log.ts";
 export interface Duty {
   /** What it does, as the log names it: "reveal", "seal", … */
   readonly name: string;
-  /** Does what is due at this head, or nothing; idempotent. Returns true when there will never be anything due again. */
-  run(head: Head): Promise<boolean | void>;
+  /** Does what is due at this head, or nothing; idempotent. Resolves to true when there will never be anything due again. */
+  run(head: Head): Promise<unknown>;
 }
 
 export interface DutyOptions {
@@ -27,7 +27,8 @@ function createComplaints(log: Log) {
     clear: (duty: Duty): void => void last.delete(duty),
     report: (duty: Duty, error: unknown): void => {
       const sentence = explainError(error);
-      const level = last.get(duty) === sentence || (error instanceof PonasError && error.code === "reverted") ? "debug" : "warn";
+      const level =
+        last.get(duty) === sentence || (error instanceof PonasError && error.code === "reverted") ? "debug" : "warn";
       last.set(duty, sentence);
       if (error instanceof PonasError) log[level]({ duty: duty.name }, `${duty.name}: ${sentence}`);
       else log.error({ duty: duty.name, err: error }, `${duty.name}: ${sentence}`);

@@ -132,7 +132,10 @@ function dutiesFor(taskId: bigint, options: PoolManagerAgentOptions): Duty[] {
 }
 
 /** One step of the way from an ended task to the manager's last unit; true when nothing is left. */
-async function settle(task: TaskState, { chain, pool, manager, store, files, log, signal }: PoolManagerAgentOptions): Promise<boolean> {
+async function settle(
+  task: TaskState,
+  { chain, pool, manager, store, files, log, signal }: PoolManagerAgentOptions,
+): Promise<boolean> {
   const { phase } = await pool.account(task.id);
   switch (phase) {
     case "None":
@@ -151,7 +154,10 @@ async function settle(task: TaskState, { chain, pool, manager, store, files, log
       }
       const { cidBytes, cid } = await store.put(await manager.sharesFile(task.id), { signal });
       await pool.postSplit(task.id, buildPointsTree(leaves), cidBytes);
-      log.info({ event: "split", taskId: String(task.id), cid }, `posted the split of task ${task.id} among ${leaves.length} miners`);
+      log.info(
+        { event: "split", taskId: String(task.id), cid },
+        `posted the split of task ${task.id} among ${leaves.length} miners`,
+      );
       return false;
     }
     case "Claims": {

@@ -60,8 +60,12 @@ async function runJobs({ chain, connection, worker, files, throttle, log, signal
       const task = await registry.task(taskId);
       const train = await files.samples(task, "train");
       const validation = await files.samples(task, "validation");
-      log.info({ event: "training", lease, best: shown(best, validation.count) }, `trial ${trials + 1}: ${kind}, lease ${lease}`);
-      const initial = job.initialBytes === null ? undefined : decodeModel(job.initialBytes, { maxBytes: task.maxModelBytes });
+      log.info(
+        { event: "training", lease, best: shown(best, validation.count) },
+        `trial ${trials + 1}: ${kind}, lease ${lease}`,
+      );
+      const initial =
+        job.initialBytes === null ? undefined : decodeModel(job.initialBytes, { maxBytes: task.maxModelBytes });
       const outcome = await worker.train(
         { architecture, train, validation, settings, seed, initial, throttle },
         { signal: job.signal, onEpoch: ({ epoch }) => connection.progress(epoch) },
@@ -88,9 +92,21 @@ async function runJobs({ chain, connection, worker, files, throttle, log, signal
       );
       trials += 1;
       best = Math.max(best, tally.correct);
-      const end = verdict.status === "accepted" ? (verdict.best ? "accepted, the pool's best" : "accepted") : `refused: ${verdict.reason}`;
+      const end =
+        verdict.status === "accepted"
+          ? verdict.best
+            ? "accepted, the pool's best"
+            : "accepted"
+          : `refused: ${verdict.reason}`;
       log.info(
-        { event: "trial", lease, correct: tally.correct, total: tally.total, best: shown(best, tally.total), status: verdict.status },
+        {
+          event: "trial",
+          lease,
+          correct: tally.correct,
+          total: tally.total,
+          best: shown(best, tally.total),
+          status: verdict.status,
+        },
         `trial ${trials}: ${percent(tally.correct, tally.total)} on validation in ${seconds.toFixed(0)} s, ${end}`,
       );
     } catch (error) {
@@ -143,8 +159,15 @@ function claimOf(taskId: bigint, { chain, pool, connection, store, state, log, s
   async function claimBySplit(root: string): Promise<void> {
     const cid = await pool.sharesCid(taskId);
     if (cid === undefined) throw new PonasError("not-found", `The split of task ${taskId} names no shares file.`);
-    const bytes = await store.get(binaryCid(cid, `The shares file of task ${taskId}`), { maxBytes: MAX_DATA_BYTES, signal });
-    const file = parseWith(sharesFileSchema, JSON.parse(Buffer.from(bytes).toString("utf8")), `The shares file of task ${taskId}`);
+    const bytes = await store.get(binaryCid(cid, `The shares file of task ${taskId}`), {
+      maxBytes: MAX_DATA_BYTES,
+      signal,
+    });
+    const file = parseWith(
+      sharesFileSchema,
+      JSON.parse(Buffer.from(bytes).toString("utf8")),
+      `The shares file of task ${taskId}`,
+    );
     const tree = buildPointsTree(parsePoints(file.points));
     if (tree.root !== root) {
       throw new PonasError("integrity", `The shares file of task ${taskId} has another root than the split on chain.`);
@@ -152,7 +175,10 @@ function claimOf(taskId: bigint, { chain, pool, connection, store, state, log, s
     const index = tree.leaves.findIndex(({ account }) => account.toLowerCase() === miner.toLowerCase());
     if (index < 0 || (await pool.isClaimed(taskId, index))) return;
     await pool.claim(taskId, { index, miner, points: tree.leaves[index]!.points }, tree.proof(index));
-    log.info({ event: "claim", taskId: String(taskId) }, `claimed ${tree.leaves[index]!.points} points of task ${taskId}`);
+    log.info(
+      { event: "claim", taskId: String(taskId) },
+      `claimed ${tree.leaves[index]!.points} points of task ${taskId}`,
+    );
   }
 
   async function withdraw(): Promise<void> {

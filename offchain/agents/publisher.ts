@@ -46,16 +46,25 @@ const secretSchema = z.strictObject({ key: hex32, keyHash: hex32, taskId: z.stri
  * Publishes a task. The key is on disk before anything is on chain: whatever is killed, it can still be released.
  * @returns the task's id
  */
-export async function publishTask(plan: TaskPlan, { chain, store, state, log, signal }: PublisherOptions): Promise<bigint> {
+export async function publishTask(
+  plan: TaskPlan,
+  { chain, store, state, log, signal }: PublisherOptions,
+): Promise<bigint> {
   const { title, dataset, space, template, maxMacs, training, terms } = plan;
   const registry = createRegistry(chain);
-  const put = async (samples: Samples, encrypt?: (bytes: Uint8Array) => Uint8Array): Promise<{ cid: string; count: number }> => {
+  const put = async (
+    samples: Samples,
+    encrypt?: (bytes: Uint8Array) => Uint8Array,
+  ): Promise<{ cid: string; count: number }> => {
     const bytes = encodeSamples(samples);
     const { cid } = await store.put(encrypt === undefined ? bytes : encrypt(bytes), { signal });
     return { cid, count: samples.count };
   };
   if (terms.minCorrect > dataset.test.count) {
-    throw new PonasError("bad-input", `A minimum of ${terms.minCorrect} correct is more than the ${dataset.test.count} test samples.`);
+    throw new PonasError(
+      "bad-input",
+      `A minimum of ${terms.minCorrect} correct is more than the ${dataset.test.count} test samples.`,
+    );
   }
   const key: Hex = `0x${randomBytes(32).toString("hex")}`;
   const hash = keyHash(chain.domain, chain.account, key);

@@ -31,7 +31,15 @@ export type Phase = (typeof PHASES)[number];
 /** In the order of ITaskRegistry.VoidReason. */
 export const VOID_REASONS = ["NotVoid", "KeyNotReleased", "TestSetRejected", "NoCandidate"] as const;
 
-const COMMITMENT_STATES = ["None", "Committed", "Withdrawn", "Candidate", "Unattested", "Eliminated", "Winner"] as const;
+const COMMITMENT_STATES = [
+  "None",
+  "Committed",
+  "Withdrawn",
+  "Candidate",
+  "Unattested",
+  "Eliminated",
+  "Winner",
+] as const;
 export type CommitmentState = (typeof COMMITMENT_STATES)[number];
 
 /** The candidate under examination. */
@@ -158,9 +166,13 @@ export function createRegistry(chain: ChainClient) {
     if ((await chain.read({ ...token, functionName: "allowance", args })) >= amount) return;
     const balance = await chain.read({ ...token, functionName: "balanceOf", args: [chain.account] });
     if (balance < amount) {
-      throw new PonasError("bad-input", `The account ${chain.account} has ${balance} units of the asset, but ${amount} are needed.`, {
-        cure: "fund the account; on a local chain the asset has a faucet",
-      });
+      throw new PonasError(
+        "bad-input",
+        `The account ${chain.account} has ${balance} units of the asset, but ${amount} are needed.`,
+        {
+          cure: "fund the account; on a local chain the asset has a faucet",
+        },
+      );
     }
     await chain.send({ ...token, functionName: "approve", args: [spender, amount] });
   }
@@ -224,7 +236,7 @@ export function createRegistry(chain: ChainClient) {
     /** Ids of the tasks that have not ended. */
     openTasks: async (): Promise<bigint[]> => {
       const ids: bigint[] = [];
-      for (const page = 100n; ; ) {
+      for (const page = 100n; ;) {
         const found = await chain.read({ ...at, functionName: "openTasks", args: [BigInt(ids.length), page] });
         ids.push(...found);
         if (BigInt(found.length) < page) return ids;
@@ -246,13 +258,23 @@ export function createRegistry(chain: ChainClient) {
       const state = COMMITMENT_STATES[view.state]!;
       if (state === "None") return undefined;
       const { hash, sequence, settled, claimedCorrect, modelRoot, claimSeal } = view;
-      return { hash, sequence, state, settled, claimedCorrect, modelRoot, claimSeal, modelCid: hexToBytes(view.modelCid) };
+      return {
+        hash,
+        sequence,
+        state,
+        settled,
+        claimedCorrect,
+        modelRoot,
+        claimSeal,
+        modelCid: hexToBytes(view.modelCid),
+      };
     },
 
     sealOf: (id: bigint, participant: Address, validator: Address) =>
       chain.read({ ...at, functionName: "sealOf", args: [id, participant, validator] }),
 
-    hasVoted: (id: bigint, validator: Address) => chain.read({ ...at, functionName: "hasVoted", args: [id, validator] }),
+    hasVoted: (id: bigint, validator: Address) =>
+      chain.read({ ...at, functionName: "hasVoted", args: [id, validator] }),
 
     /** Stake that an account had at the end of a past second. */
     stakeAt: (validator: Address, time: bigint) =>
@@ -276,7 +298,9 @@ export function createRegistry(chain: ChainClient) {
       await approve(address, params.reward + params.publisherBond + params.validatorFee);
       const sent = await chain.send({ ...at, functionName: "publish", args: [params] });
       const receipt = await chain.client.getTransactionReceipt({ hash: sent.hash });
-      for (const { topics, data } of receipt.logs.filter((log) => log.address.toLowerCase() === address.toLowerCase())) {
+      for (const { topics, data } of receipt.logs.filter(
+        (log) => log.address.toLowerCase() === address.toLowerCase(),
+      )) {
         const event = decodeEventLog({ abi: taskRegistryAbi, topics, data });
         if (event.eventName === "TaskPublished") return event.args.taskId;
       }
@@ -312,7 +336,8 @@ export function createRegistry(chain: ChainClient) {
     attest: (id: bigint, validators: readonly Address[]) =>
       chain.send({ ...at, functionName: "attest", args: [id, [...validators]] }),
 
-    settle: (id: bigint, participant: Address) => chain.send({ ...at, functionName: "settle", args: [id, participant] }),
+    settle: (id: bigint, participant: Address) =>
+      chain.send({ ...at, functionName: "settle", args: [id, participant] }),
 
     settleValidator: (id: bigint, validator: Address) =>
       chain.send({ ...at, functionName: "settleValidator", args: [id, validator] }),

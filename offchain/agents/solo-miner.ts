@@ -41,7 +41,9 @@ export async function runSoloMiner(options: SoloMinerOptions): Promise<void> {
   const { chain, log, signal, commitMargin } = options;
   const registry = createRegistry(chain);
   const followed = createFollowed({ dutiesFor: (id) => dutiesFor(id, registry, options), log, signal });
-  let search: { readonly taskId: bigint; readonly stop: AbortController; readonly done: Promise<void>; ended: boolean } | undefined;
+  let search:
+    | { readonly taskId: bigint; readonly stop: AbortController; readonly done: Promise<void>; ended: boolean }
+    | undefined;
   let started = false;
 
   const choose: Duty = {
@@ -104,7 +106,11 @@ function dutiesFor(taskId: bigint, registry: Registry, options: SoloMinerOptions
       return true;
     },
   };
-  return [prefetch, createClaimant({ ...shared, participation, best, commitMargin }), createKeeper({ taskId, registry, log, patience: 0 })];
+  return [
+    prefetch,
+    createClaimant({ ...shared, participation, best, commitMargin }),
+    createKeeper({ taskId, registry, log, patience: 0 }),
+  ];
 }
 
 // ————— Search —————

@@ -26,7 +26,7 @@ export function createStateFolder(path: string): StateFolder {
     const fresh = `${file}.${process.pid}.new`;
     const handle = openSync(fresh, "w", 0o600);
     try {
-      for (let at = 0; at < bytes.length; ) at += writeSync(handle, bytes, at);
+      for (let at = 0; at < bytes.length;) at += writeSync(handle, bytes, at);
       fsyncSync(handle);
     } catch (error) {
       rmSync(fresh, { force: true });

@@ -22,7 +22,8 @@ export async function openStorage(
   options: StorageOptions & { stateDir: string; log: Log; signal: AbortSignal },
 ): Promise<Storage> {
   const { ipfs, ipfsListen, peer = [], stateDir, log, signal } = options;
-  if (ipfs !== undefined) return { store: createModelStore({ rpcUrl: ipfs, signal }), [Symbol.asyncDispose]: async () => {} };
+  if (ipfs !== undefined)
+    return { store: createModelStore({ rpcUrl: ipfs, signal }), [Symbol.asyncDispose]: async () => {} };
   const node = await startIpfsNode({
     dir: join(stateDir, "ipfs"),
     listen: ipfsListen === undefined ? undefined : [ipfsListen],

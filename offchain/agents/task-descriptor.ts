@@ -95,7 +95,10 @@ export async function fetchSamples(
 }
 
 /** The encrypted test set's bytes; they can be fetched before the key is released. */
-export async function fetchEncryptedTest({ data }: TaskDescriptor, { store, ...wait }: FetchOptions): Promise<Uint8Array> {
+export async function fetchEncryptedTest(
+  { data }: TaskDescriptor,
+  { store, ...wait }: FetchOptions,
+): Promise<Uint8Array> {
   return store.get(data.encryptedTest.cid, { maxBytes: MAX_DATA_BYTES, ...wait });
 }
 

@@ -51,11 +51,13 @@ export function createTaskFiles(options: {
       const { template, space } = await descriptor(task);
       return { template, space };
     },
-    samples: (task, split) => once(`${task.id} ${split}`, async () => fetchSamples(await descriptor(task), split, options)),
+    samples: (task, split) =>
+      once(`${task.id} ${split}`, async () => fetchSamples(await descriptor(task), split, options)),
     prefetchTest: async (task) => void (await encrypted(task)),
     testSet: (task) =>
       once(`${task.id} test`, async () => {
-        if (task.key === null) throw new PonasError("bad-input", `The key of task ${task.id}'s test set is not released yet.`);
+        if (task.key === null)
+          throw new PonasError("bad-input", `The key of task ${task.id}'s test set is not released yet.`);
         return openTestSet(task, await descriptor(task), await encrypted(task), task.key);
       }),
   };

@@ -28,7 +28,10 @@ export interface ValidatorOptions {
 }
 
 /** Sees to it that this account has at least `amount` staked. */
-export async function ensureStake(amount: bigint, { chain, log }: Pick<ValidatorOptions, "chain" | "log">): Promise<void> {
+export async function ensureStake(
+  amount: bigint,
+  { chain, log }: Pick<ValidatorOptions, "chain" | "log">,
+): Promise<void> {
   const at = { abi: validatorStakeAbi, address: chain.deployment.stake } as const;
   const staked = await chain.read({ ...at, functionName: "stakeOf", args: [chain.account] });
   if (staked >= amount) return;
@@ -122,12 +125,16 @@ function dutiesFor(taskId: bigint, registry: Registry, options: ValidatorOptions
   }
 
   async function seal(task: TaskState, participant: Address): Promise<void> {
-    const { seal: sealed, stake } = await registry.sealOf(taskId, participant, validator);
-    if (sealed !== ZERO_HASH || stake === 0n) return;
+    if ((await registry.sealOf(taskId, participant, validator)).seal !== ZERO_HASH) return;
+    if ((await registry.stakeAt(validator, task.schedule.revealEnd - 1n)) === 0n) return;
     const evaluation = await evaluate(task, participant);
     const candidate = await registry.commitmentOf(taskId, participant);
     if (evaluation === undefined || candidate === undefined) return;
-    await registry.seal(taskId, participant, validatorSeal(chain.domain, taskId, candidate.hash, validator, evaluation.result));
+    await registry.seal(
+      taskId,
+      participant,
+      validatorSeal(chain.domain, taskId, candidate.hash, validator, evaluation.result),
+    );
     log.info({ event: "seal", taskId: String(taskId), participant }, `sealed the result of ${participant}`);
   }
 
@@ -138,12 +145,16 @@ function dutiesFor(taskId: bigint, registry: Registry, options: ValidatorOptions
     const evaluation = await evaluate(task, participant);
     const candidate = await registry.commitmentOf(taskId, participant);
     if (evaluation === undefined || candidate === undefined || evaluation.malformed !== null) return;
-    if (claimSeal(chain.domain, taskId, participant, candidate.modelRoot, evaluation.result) !== candidate.claimSeal) return;
+    if (claimSeal(chain.domain, taskId, participant, candidate.modelRoot, evaluation.result) !== candidate.claimSeal)
+      return;
     const { template } = await files.descriptor(task);
     const { samples, commitment } = await files.testSet(task);
     const parts = { ...shapeOf(template), samplesRoot: commitment.samplesRoot };
     await registry.open(taskId, evaluation.predictions, samples.labels, parts);
-    log.info({ event: "open", taskId: String(taskId), participant }, `opened the predictions of ${participant}, who did not`);
+    log.info(
+      { event: "open", taskId: String(taskId), participant },
+      `opened the predictions of ${participant}, who did not`,
+    );
   }
 
   async function attest(task: TaskState, participant: Address): Promise<void> {

@@ -32,7 +32,9 @@ export function createContext(): Context {
   };
   process.on("SIGINT", stop);
   process.on("SIGTERM", stop);
-  const watch = watchParent(() => controller.abort(new PonasError("aborted", "The process that started this is gone.")));
+  const watch = watchParent(() =>
+    controller.abort(new PonasError("aborted", "The process that started this is gone.")),
+  );
   return {
     signal: controller.signal,
     interrupted: () => interrupted || controller.signal.aborted,

@@ -50,7 +50,9 @@ export async function main(args: readonly string[]): Promise<number> {
       return error.exitCode;
     }
     if (context.interrupted()) return 130;
-    process.stderr.write(`ponas failed unexpectedly: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.stderr.write(
+      `ponas failed unexpectedly: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+    );
     return EXIT.fault;
   } finally {
     context.dispose();

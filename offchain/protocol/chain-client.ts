@@ -120,7 +120,8 @@ function isOutage(error: unknown): boolean {
   }
   const { code, message } = error as { code?: unknown; message?: unknown };
   return (
-    (typeof code === "string" && ["NETWORK_ERROR", "SERVER_ERROR", "TIMEOUT", "ECONNREFUSED", "ECONNRESET"].includes(code)) ||
+    (typeof code === "string" &&
+      ["NETWORK_ERROR", "SERVER_ERROR", "TIMEOUT", "ECONNREFUSED", "ECONNRESET"].includes(code)) ||
     (typeof message === "string" && /ECONNREFUSED|ECONNRESET|fetch failed|socket hang up/.test(message))
   );
 }
@@ -195,7 +196,8 @@ export function createChainClient(options: ChainClientOptions): ChainClient {
     } catch (error) {
       if (isOutage(error)) return; // the loop around us offers it again
       const text = error instanceof Error ? error.message : String(error);
-      if (!/already known|known transaction|already imported|nonce too low|nonce is too low|underpriced/i.test(text)) throw error;
+      if (!/already known|known transaction|already imported|nonce too low|nonce is too low|underpriced/i.test(text))
+        throw error;
     }
   };
 

@@ -20,7 +20,10 @@ function asText(line: string): string {
  * A log on stderr; stdout stays for results. Levels: error = needs a person; warn = will be retried or was refused;
  * info = a duty done; debug = everything else, "somebody already did it" among it.
  */
-export function createLog(name: string, { format = "text", level = "info" }: { format?: LogFormat; level?: string } = {}): Log {
+export function createLog(
+  name: string,
+  { format = "text", level = "info" }: { format?: LogFormat; level?: string } = {},
+): Log {
   const write = (line: string): void => {
     process.stderr.write(format === "json" ? line : asText(line));
   };

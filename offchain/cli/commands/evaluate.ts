@@ -23,7 +23,9 @@ export function register(program: Command, context: Context): void {
     .requiredOption("--dataset <name>", "mnist, fashion-mnist, or a folder of IDX files")
     .option("--data-dir <folder>", "where the data set's files are")
     .addOption(new Option("--split <name>", "which samples").choices(["validation", "test"]).default("test"))
-    .addOption(new Option("--engine <name>", "both give the same numbers").choices(["reference", "fast"]).default("fast"))
+    .addOption(
+      new Option("--engine <name>", "both give the same numbers").choices(["reference", "fast"]).default("fast"),
+    )
     .option("--limit <n>", "only the first n samples of the split", wholeNumber("--limit", 1))
     .option("--predictions", "print every prediction")
     .option("--json", "print JSON")

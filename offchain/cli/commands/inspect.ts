@@ -24,8 +24,17 @@ export function register(program: Command, context: Context): void {
       });
       const head = `${architecture.head.pool}${architecture.head.hidden > 0 ? `, hidden ${architecture.head.hidden}` : ""} → ${architecture.classes} classes`;
       const verdict = malformed === null ? [] : [`malformed: ${malformed.reason}`];
-      const text = [`modelRoot ${modelRoot}`, `input ${architecture.input.join("×")}`, ...layers, `head: ${head}`, ...verdict];
-      if (weights === true) text.push(JSON.stringify({ layers: description.layers, hidden: description.hidden, output: description.output }));
+      const text = [
+        `modelRoot ${modelRoot}`,
+        `input ${architecture.input.join("×")}`,
+        ...layers,
+        `head: ${head}`,
+        ...verdict,
+      ];
+      if (weights === true)
+        text.push(
+          JSON.stringify({ layers: description.layers, hidden: description.hidden, output: description.output }),
+        );
       context.print(json, description, text.join("\n"));
     });
 }

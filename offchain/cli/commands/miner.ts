@@ -13,7 +13,14 @@ import { createTaskFiles } from "../../agents/task-files.ts";
 import { PonasError } from "../../protocol/errors.ts";
 import { takeLock } from "../../protocol/lock.ts";
 import { createTrainingWorker } from "../../training/worker.ts";
-import { addChainOptions, addStorageOptions, openSession, wholeNumber, type Context, type DaemonOptions } from "../context.ts";
+import {
+  addChainOptions,
+  addStorageOptions,
+  openSession,
+  wholeNumber,
+  type Context,
+  type DaemonOptions,
+} from "../context.ts";
 
 interface RunOptions extends DaemonOptions, StorageOptions {
   readonly solo?: boolean;
@@ -42,7 +49,12 @@ export function register(program: Command, context: Context): void {
     .option("--url <url>", "the pool manager's endpoint, such as ws://127.0.0.1:4600")
     .option("--seed <n>", "of a solo miner's search", wholeNumber("--seed", 0), 0)
     .option("--throttle <share>", "share of the time to use, up to 1", fraction, 1)
-    .option("--commit-margin <s>", "solo: seconds before the end of training at which the best is committed", wholeNumber("--commit-margin", 1), 60);
+    .option(
+      "--commit-margin <s>",
+      "solo: seconds before the end of training at which the best is committed",
+      wholeNumber("--commit-margin", 1),
+      60,
+    );
   addStorageOptions(addChainOptions(run)).action(async (options: RunOptions) => {
     const { solo, pool, url } = options;
     if ((solo === true) === (pool !== undefined) || (pool === undefined) !== (url === undefined)) {
@@ -77,7 +89,10 @@ export function register(program: Command, context: Context): void {
         signal,
         log,
       });
-      log.info({ event: "ready" }, `mining for the pool ${pool} as ${chain.account}, ${benchmark.imagesPerSecond.toFixed(0)} images/s`);
+      log.info(
+        { event: "ready" },
+        `mining for the pool ${pool} as ${chain.account}, ${benchmark.imagesPerSecond.toFixed(0)} images/s`,
+      );
       try {
         await runPoolMiner({ ...shared, pool: createPoolContract(chain, identity.pool), connection });
       } finally {

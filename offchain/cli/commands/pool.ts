@@ -13,7 +13,14 @@ import { openPoolDatabase } from "../../pool/database.ts";
 import { createPoolManager } from "../../pool/manager.ts";
 import { DEFAULT_RULES } from "../../pool/rules.ts";
 import { takeLock } from "../../protocol/lock.ts";
-import { addChainOptions, addStorageOptions, openSession, wholeNumber, type Context, type DaemonOptions } from "../context.ts";
+import {
+  addChainOptions,
+  addStorageOptions,
+  openSession,
+  wholeNumber,
+  type Context,
+  type DaemonOptions,
+} from "../context.ts";
 
 interface CreateOptions extends DaemonOptions {
   readonly title: string;
@@ -38,7 +45,10 @@ const DAYS = 86_400;
 export function register(program: Command, context: Context): void {
   const pool = program.command("pool").description("create and run a mining pool");
 
-  const create = pool.command("create").description("create this account's pool, or find it").option("--json", "print JSON");
+  const create = pool
+    .command("create")
+    .description("create this account's pool, or find it")
+    .option("--json", "print JSON");
   addTerms(addChainOptions(create)).action(async (options: CreateOptions) => {
     const { chain } = await openSession("pool", options, context);
     const address = await ensurePool(chain, options.title, termsOf(options, chain.account));
@@ -51,9 +61,24 @@ export function register(program: Command, context: Context): void {
     .option("--host <address>", "where miners connect", "127.0.0.1")
     .option("--port <n>", "port that miners connect to", wholeNumber("--port", 0, 65_535), 4600)
     .option("--seed <n>", "of proposals", wholeNumber("--seed", 0), 0)
-    .option("--strong-trials <n>", "trials a miner must manage in a task to be strong", wholeNumber("--strong-trials", 1), DEFAULT_RULES.strongTrials)
-    .option("--subspaces <n>", "random subspaces for strong miners (paper's Algorithm 1); 0: the whole space", wholeNumber("--subspaces", 0), 0)
-    .option("--commit-margin <s>", "seconds before the end of training at which the pool commits", wholeNumber("--commit-margin", 1), 60);
+    .option(
+      "--strong-trials <n>",
+      "trials a miner must manage in a task to be strong",
+      wholeNumber("--strong-trials", 1),
+      DEFAULT_RULES.strongTrials,
+    )
+    .option(
+      "--subspaces <n>",
+      "random subspaces for strong miners (paper's Algorithm 1); 0: the whole space",
+      wholeNumber("--subspaces", 0),
+      0,
+    )
+    .option(
+      "--commit-margin <s>",
+      "seconds before the end of training at which the pool commits",
+      wholeNumber("--commit-margin", 1),
+      60,
+    );
   addTerms(addStorageOptions(addChainOptions(run))).action(async (options: RunOptions) => {
     const { chain, log, stateDir } = await openSession("pool", options, context);
     const { signal } = context;
@@ -75,7 +100,10 @@ export function register(program: Command, context: Context): void {
           log,
         });
         const endpoint = await startPoolEndpoint({ manager, host: options.host, port: options.port, signal, log });
-        log.info({ event: "ready", pool: address, url: endpoint.url }, `the pool ${address} takes miners at ${endpoint.url}`);
+        log.info(
+          { event: "ready", pool: address, url: endpoint.url },
+          `the pool ${address} takes miners at ${endpoint.url}`,
+        );
         try {
           await runPoolManager({
             chain,
@@ -105,9 +133,24 @@ function addTerms(command: Command): Command {
   return command
     .option("--title <text>", "one account may have several pools, told apart by this", "pool")
     .option("--fee-bps <bps>", "manager's fee in parts of ten thousand", wholeNumber("--fee-bps", 0, 2000), 200)
-    .option("--objection-window <s>", "seconds between a split and the first claim", wholeNumber("--objection-window", 0, 30 * DAYS), DAYS)
-    .option("--settlement-window <s>", "seconds the manager has to post a split", wholeNumber("--settlement-window", 1, 30 * DAYS), 3 * DAYS)
-    .option("--receipts-window <s>", "seconds miners have to hand in receipts otherwise", wholeNumber("--receipts-window", 1, 30 * DAYS), 3 * DAYS);
+    .option(
+      "--objection-window <s>",
+      "seconds between a split and the first claim",
+      wholeNumber("--objection-window", 0, 30 * DAYS),
+      DAYS,
+    )
+    .option(
+      "--settlement-window <s>",
+      "seconds the manager has to post a split",
+      wholeNumber("--settlement-window", 1, 30 * DAYS),
+      3 * DAYS,
+    )
+    .option(
+      "--receipts-window <s>",
+      "seconds miners have to hand in receipts otherwise",
+      wholeNumber("--receipts-window", 1, 30 * DAYS),
+      3 * DAYS,
+    );
 }
 
 function termsOf(options: CreateOptions, receiptKey: `0x${string}`) {

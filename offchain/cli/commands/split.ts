@@ -30,6 +30,10 @@ export function register(program: Command, context: Context): void {
     .action(({ points, amount, feeBps, json }: Options) => {
       const split = splitReward({ leaves: parsePoints(readJsonFile(points)), amount, feeBps });
       const lines = split.payments.map((payment) => `${payment.account} ${payment.amount}`);
-      context.print(json, split, [`root ${split.root}`, `points ${split.total}`, ...lines, `fee ${split.fee}`, `dust ${split.dust}`].join("\n"));
+      context.print(
+        json,
+        split,
+        [`root ${split.root}`, `points ${split.total}`, ...lines, `fee ${split.fee}`, `dust ${split.dust}`].join("\n"),
+      );
     });
 }

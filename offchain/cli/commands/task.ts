@@ -11,7 +11,15 @@ import { createLog } from "../../protocol/log.ts";
 import { spaceByName } from "../../search/spaces.ts";
 import { loadDataset } from "../../training/datasets.ts";
 import { DEFAULT_TRAINING_SETTINGS } from "../../training/settings.ts";
-import { addChainOptions, addStorageOptions, amount, openSession, wholeNumber, type Context, type DaemonOptions } from "../context.ts";
+import {
+  addChainOptions,
+  addStorageOptions,
+  amount,
+  openSession,
+  wholeNumber,
+  type Context,
+  type DaemonOptions,
+} from "../context.ts";
 
 interface PublishOptions extends DaemonOptions, StorageOptions {
   readonly dataset: string;
@@ -61,13 +69,24 @@ export function register(program: Command, context: Context): void {
     .option("--data-dir <folder>", "where the data set's files are")
     .option("--space <name>", "search space: full, S1 … S9, demo", "demo")
     .option("--layers <n>", "convolution layers of every network", wholeNumber("--layers", 1, 64), 6)
-    .addOption(new Option("--head <kind>", "what follows the last layer").choices(["flatten", "global-sum"]).default("flatten"))
-    .option("--max-macs <n>", "multiply–accumulates of one image that a proposal may cost", wholeNumber("--max-macs", 1))
+    .addOption(
+      new Option("--head <kind>", "what follows the last layer").choices(["flatten", "global-sum"]).default("flatten"),
+    )
+    .option(
+      "--max-macs <n>",
+      "multiply–accumulates of one image that a proposal may cost",
+      wholeNumber("--max-macs", 1),
+    )
     .option("--epochs <n>", "epochs of one trial", wholeNumber("--epochs", 1, 10_000), 3)
     .option("--batch <n>", "images of one training step", wholeNumber("--batch", 1, 65_536), 32)
     .option("--reward <amount>", "paid to the winner", amount("--reward"), amount("--reward")("100"))
     .option("--bond <amount>", "lost if the key is not released", amount("--bond"), amount("--bond")("10"))
-    .option("--validator-fee <amount>", "shared by the validators", amount("--validator-fee"), amount("--validator-fee")("3"))
+    .option(
+      "--validator-fee <amount>",
+      "shared by the validators",
+      amount("--validator-fee"),
+      amount("--validator-fee")("3"),
+    )
     .option("--min-accuracy <percent>", "a claim below it is no candidate", percentage, 50)
     .option("--max-model-bytes <n>", "cap of a model file", wholeNumber("--max-model-bytes", 1, 2 ** 30), 4 * 2 ** 20)
     .option("--initialisation <s>", "seconds to read and fetch", seconds("--initialisation", 0), 60)
@@ -111,7 +130,9 @@ export function register(program: Command, context: Context): void {
             flops: BigInt(Math.round(100 * trial * 6 * (options.maxMacs ?? 5_000_000))),
             networkFlops: 10n ** 12n,
             modelBytes: BigInt(options.maxModelBytes),
-            dataBytes: BigInt(dataset.train.pixels.length + dataset.validation.pixels.length + dataset.test.pixels.length),
+            dataBytes: BigInt(
+              dataset.train.pixels.length + dataset.validation.pixels.length + dataset.test.pixels.length,
+            ),
             bandwidth: 10_000_000n,
           },
           phases: {
@@ -149,18 +170,30 @@ export function register(program: Command, context: Context): void {
     await followTask(taskId, { chain, store: storage.store, state: createStateFolder(stateDir), log, signal });
   });
 
-  const list = task.command("list").description("the tasks that have not ended, best ranking score first").option("--json", "print JSON");
+  const list = task
+    .command("list")
+    .description("the tasks that have not ended, best ranking score first")
+    .option("--json", "print JSON");
   addChainOptions(list).action(async (options: DaemonOptions & { json?: boolean }) => {
     const registry = openReader(options, context);
     const tasks = await Promise.all(
-      (await registry.openTasks()).map(async (id) => ({ ...(await registry.task(id)), score: await registry.rankingScore(id) })),
+      (await registry.openTasks()).map(async (id) => ({
+        ...(await registry.task(id)),
+        score: await registry.rankingScore(id),
+      })),
     );
     tasks.sort((a, b) => (a.score < b.score ? -1 : a.score > b.score ? 1 : 0));
-    const lines = tasks.map((t) => `task ${t.id}  ${t.phase.padEnd(14)} reward ${formatAmount(t.reward)}  score ${t.score}`);
+    const lines = tasks.map(
+      (t) => `task ${t.id}  ${t.phase.padEnd(14)} reward ${formatAmount(t.reward)}  score ${t.score}`,
+    );
     context.print(options.json, tasks, lines.length === 0 ? "There is no open task." : lines.join("\n"));
   });
 
-  const show = task.command("show").description("one task as it stands").argument("<id>", "task", taskNumber).option("--json", "print JSON");
+  const show = task
+    .command("show")
+    .description("one task as it stands")
+    .argument("<id>", "task", taskNumber)
+    .option("--json", "print JSON");
   addChainOptions(show).action(async (taskId: bigint, options: DaemonOptions & { json?: boolean }) => {
     const state = await openReader(options, context).task(taskId);
     context.print(options.json, state, describe(state));
@@ -169,7 +202,9 @@ export function register(program: Command, context: Context): void {
 
 function openReader(options: DaemonOptions, { signal }: Context) {
   const log = createLog("task", { format: options.log });
-  return createRegistry(createChainClient({ rpcUrl: options.rpc, deployment: readDeployment(options.deployment), log, signal }));
+  return createRegistry(
+    createChainClient({ rpcUrl: options.rpc, deployment: readDeployment(options.deployment), log, signal }),
+  );
 }
 
 function taskNumber(text: string): bigint {

@@ -32,7 +32,12 @@ export function register(program: Command, context: Context): void {
     .requiredOption("--dataset <name>", "mnist, fashion-mnist, or a folder of IDX files")
     .requiredOption("--out <file>", "where the model file goes")
     .option("--data-dir <folder>", "where the data set's files are")
-    .option("--epochs <n>", "passes over the training split", wholeNumber("--epochs", 1, 10_000), DEFAULT_TRAINING_SETTINGS.epochs)
+    .option(
+      "--epochs <n>",
+      "passes over the training split",
+      wholeNumber("--epochs", 1, 10_000),
+      DEFAULT_TRAINING_SETTINGS.epochs,
+    )
     .option("--batch <n>", "images of one step", wholeNumber("--batch", 1, 4096), DEFAULT_TRAINING_SETTINGS.batch)
     .option("--seed <n>", "fixes initial weights and the order of the images", wholeNumber("--seed", 0, 0xffffffff), 0)
     .option("--limit <n>", "only the first n training images", wholeNumber("--limit", 1))
@@ -60,10 +65,21 @@ export function register(program: Command, context: Context): void {
       const root = modelRoot(outcome.model);
       const cid = (await cidOf(outcome.bytes)).toString();
       const { correct, total } = outcome.validation;
-      const note = infeasible ?? (dead ? "a layer has no bits: nothing can be learnt" : diverged ? "the training diverged" : null);
+      const note =
+        infeasible ?? (dead ? "a layer has no bits: nothing can be learnt" : diverged ? "the training diverged" : null);
       context.print(
         json,
-        { modelRoot: root, cid, trainLoss, validation: { correct, total }, imagesPerSecond, engine, infeasible, diverged, dead },
+        {
+          modelRoot: root,
+          cid,
+          trainLoss,
+          validation: { correct, total },
+          imagesPerSecond,
+          engine,
+          infeasible,
+          diverged,
+          dead,
+        },
         [
           `${correct} of ${total} correct on validation (${percent(correct, total)}), engine ${engine}, ${imagesPerSecond.toFixed(0)} images/s`,
           ...(note === null ? [] : [`note: ${note}`]),

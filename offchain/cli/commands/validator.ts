@@ -5,7 +5,15 @@ import { openStorage, type StorageOptions } from "../../agents/storage.ts";
 import { createTaskFiles } from "../../agents/task-files.ts";
 import { ensureStake, runValidator } from "../../agents/validator.ts";
 import { takeLock } from "../../protocol/lock.ts";
-import { addChainOptions, addStorageOptions, amount, openSession, wholeNumber, type Context, type DaemonOptions } from "../context.ts";
+import {
+  addChainOptions,
+  addStorageOptions,
+  amount,
+  openSession,
+  wholeNumber,
+  type Context,
+  type DaemonOptions,
+} from "../context.ts";
 
 interface RunOptions extends DaemonOptions, StorageOptions {
   readonly stake: bigint;
@@ -17,8 +25,18 @@ export function register(program: Command, context: Context): void {
   const run = validator
     .command("run")
     .description("evaluate candidates, seal and attest results, until stopped")
-    .option("--stake <amount>", "least stake to have; what is missing is staked", amount("--stake"), amount("--stake")("1000"))
-    .option("--model-timeout <s>", "seconds a candidate's model may take to arrive", wholeNumber("--model-timeout", 1), 60);
+    .option(
+      "--stake <amount>",
+      "least stake to have; what is missing is staked",
+      amount("--stake"),
+      amount("--stake")("1000"),
+    )
+    .option(
+      "--model-timeout <s>",
+      "seconds a candidate's model may take to arrive",
+      wholeNumber("--model-timeout", 1),
+      60,
+    );
   addStorageOptions(addChainOptions(run)).action(async (options: RunOptions) => {
     const { chain, log, stateDir } = await openSession("validator", options, context);
     const { signal } = context;

@@ -103,7 +103,11 @@ export function createProcesses(logDir: string, onRecord: (record: LogRecord) =>
       signal.removeEventListener("abort", abort);
       running.delete(spec.name);
       if (signal.aborted) throw new PonasError("aborted", "Stopped.");
-      if (code !== 0) throw new PonasError("unavailable", `${spec.name} failed: ${tail.join(" ").slice(0, 500) || output.slice(-500)}`);
+      if (code !== 0)
+        throw new PonasError(
+          "unavailable",
+          `${spec.name} failed: ${tail.join(" ").slice(0, 500) || output.slice(-500)}`,
+        );
       return output;
     },
     restart: async (name) => {
@@ -134,7 +138,9 @@ function parseRecord(line: string): LogRecord | undefined {
 export async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer());
   await Promise.all(
-    servers.map((server) => new Promise<void>((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve))),
+    servers.map(
+      (server) => new Promise<void>((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve)),
+    ),
   );
   const ports = servers.map((server) => (server.address() as { port: number }).port);
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
@@ -148,12 +154,18 @@ export async function waitForRpc(url: string, timeoutMs: number, signal: AbortSi
     try {
       const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "eth_chainId", params: [] });
       const headers = { "content-type": "application/json" };
-      const reply = await fetch(url, { method: "POST", headers, body, signal: AbortSignal.any([signal, AbortSignal.timeout(2000)]) });
+      const reply = await fetch(url, {
+        method: "POST",
+        headers,
+        body,
+        signal: AbortSignal.any([signal, AbortSignal.timeout(2000)]),
+      });
       if (reply.ok) return;
     } catch {
       if (signal.aborted) throw new PonasError("aborted", "Stopped.");
     }
-    if (performance.now() - start > timeoutMs) throw new PonasError("timeout", `The local chain did not start within ${timeoutMs / 1000} s.`);
+    if (performance.now() - start > timeoutMs)
+      throw new PonasError("timeout", `The local chain did not start within ${timeoutMs / 1000} s.`);
     await sleep(200, signal);
   }
 }

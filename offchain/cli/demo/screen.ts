@@ -37,7 +37,21 @@ const WAITS: Partial<Record<TaskState["phase"], { deadline: keyof TaskState["sch
 
 /** Events that are worth a line of their own. */
 const TOLD = new Set([
-  "publish", "commit", "release", "reveal", "withdraw", "open", "evaluate", "vote", "confirm", "split", "paid", "end", "share", "target", "ban",
+  "publish",
+  "commit",
+  "release",
+  "reveal",
+  "withdraw",
+  "open",
+  "evaluate",
+  "vote",
+  "confirm",
+  "split",
+  "paid",
+  "end",
+  "share",
+  "target",
+  "ban",
 ]);
 const LAST_EVENTS = 8;
 

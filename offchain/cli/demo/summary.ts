@@ -54,7 +54,12 @@ export interface Summary {
   readonly payments: readonly Payment[];
   /** everything else that was credited: validators' fees, bonds */
   readonly otherCredits: readonly Payment[];
-  readonly tasks: readonly { readonly id: bigint; readonly phase: string; readonly reward: bigint; readonly commitments: number }[];
+  readonly tasks: readonly {
+    readonly id: bigint;
+    readonly phase: string;
+    readonly reward: bigint;
+    readonly commitments: number;
+  }[];
   /** the block's model, fetched again by its CID and evaluated anew */
   readonly reevaluated: { readonly correct: number; readonly total: number } | null;
 }
@@ -118,14 +123,20 @@ export function describeSummary({ blocks, payments, otherCredits, tasks, reevalu
   const lines: string[] = [];
   for (const block of blocks) {
     lines.push(
-      pc.bold(`Block ${block.height}: ${block.correct} of ${block.total} correct (${percent(block.correct, block.total)}), won by the ${block.winnerRole}`),
+      pc.bold(
+        `Block ${block.height}: ${block.correct} of ${block.total} correct (${percent(block.correct, block.total)}), won by the ${block.winnerRole}`,
+      ),
       `  model      ${block.modelCid}`,
       `  modelRoot  ${block.modelRoot}`,
       `  winner     ${block.winner}`,
     );
-    if (reevaluated !== null) lines.push(`  checked    fetched back by its CID, evaluated anew: ${reevaluated.correct} of ${reevaluated.total}`);
+    if (reevaluated !== null)
+      lines.push(
+        `  checked    fetched back by its CID, evaluated anew: ${reevaluated.correct} of ${reevaluated.total}`,
+      );
   }
-  const row = ({ account, role, amount, reason }: Payment): string => `  ${formatAmount(amount).padStart(22)}  ${role.padEnd(13)} ${account}  ${reason}`;
+  const row = ({ account, role, amount, reason }: Payment): string =>
+    `  ${formatAmount(amount).padStart(22)}  ${role.padEnd(13)} ${account}  ${reason}`;
   lines.push("", `Reward of ${formatAmount(tasks[0]!.reward)}, divided:`, ...payments.map(row));
   const fees = otherCredits.filter(({ reason }) => reason === CREDIT_REASONS[VALIDATOR_FEE]);
   const rest = otherCredits.filter(({ reason }) => reason !== CREDIT_REASONS[VALIDATOR_FEE]);
