@@ -129,37 +129,70 @@ export function convolution(
 }
 
 /**
- * Gradient of the filters: for each kernel position the matrix product of the inputs that it reads, C × (N·H'·W'), and
- * the gradients of the sums, (N·H'·W') × M. With few input channels the positions are stacked into one product.
+ * Gradient of the filters: for each kernel position the matrix product of the inputs that it reads, C × places, and
+ * the gradients of the sums, places × M.
+ *
+ * The padded input is cut into its stride phases, each laid out as C × (N·H''·W''), and the gradients are laid out on
+ * the same grid with zeros where no window starts. Then what a kernel position reads is a phase shifted by a constant,
+ * one contiguous copy a channel; a strided copy for each position would cost more than the products.
  */
 function filterGradient(
   { graph, batch }: PartOptions,
   input: string,
   sums: string,
   { kernelHeight, kernelWidth, strideHeight, strideWidth, filters }: Layer,
-  { input: { channels }, convolution: { height, width }, padding: { top, bottom, left, right } }: LayerShapes,
+  { input: from, convolution: to, padding }: LayerShapes,
 ): string {
-  const places = batch * height * width;
-  const padded =
-    top + bottom + left + right === 0
-      ? input
-      : graph.op("Pad", [input, graph.ints([0, 0, top, left, 0, 0, bottom, right])]);
+  const { channels } = from;
+  const [shiftsDown, shiftsRight] = [(kernelHeight - 1) / strideHeight, (kernelWidth - 1) / strideWidth].map(
+    Math.floor,
+  ) as [number, number];
+  const [height, width] = [to.height + shiftsDown, to.width + shiftsRight];
+  // Rows and columns that no window reaches are cut off by negative pads.
+  const pads = [
+    ...[0, 0, padding.top, padding.left],
+    ...[0, 0, height * strideHeight - padding.top - from.height, width * strideWidth - padding.left - from.width],
+  ];
+  const padded = pads.every((pad) => pad === 0) ? input : graph.op("Pad", [input, graph.ints(pads)]);
   const byChannel = graph.op("Transpose", [padded], { perm: [1, 0, 2, 3] });
-  const gradients = graph.op("Reshape", [
-    graph.op("Transpose", [sums], { perm: [0, 2, 3, 1] }),
-    graph.ints([places, filters]),
+  const phases = new Map<string, string>();
+  const phase = (row: number, column: number): string => {
+    const key = `${row} ${column}`;
+    const known = phases.get(key);
+    if (known !== undefined) return known;
+    const cut =
+      strideHeight * strideWidth === 1
+        ? byChannel
+        : graph.op("Slice", [
+            byChannel,
+            graph.ints([row, column]),
+            graph.ints([height * strideHeight, width * strideWidth]),
+            graph.ints([2, 3]),
+            graph.ints([strideHeight, strideWidth]),
+          ]);
+    const flat = graph.op("Reshape", [cut, graph.ints([channels, batch * height * width])]);
+    phases.set(key, flat);
+    return flat;
+  };
+
+  // The last shift must stay inside, and the places that it would leave hold zeros only.
+  const places = batch * height * width - shiftsDown * width - shiftsRight;
+  const spread =
+    shiftsDown + shiftsRight === 0
+      ? sums
+      : graph.op("Pad", [sums, graph.ints([0, 0, 0, 0, 0, 0, shiftsDown, shiftsRight])]);
+  const byPlace = graph.op("Reshape", [
+    graph.op("Transpose", [spread], { perm: [0, 2, 3, 1] }),
+    graph.ints([batch * height * width, filters]),
   ]);
+  const gradients = graph.op("Slice", [byPlace, graph.ints([0]), graph.ints([places]), graph.ints([0])]);
+
   const reads: string[] = [];
   for (let row = 0; row < kernelHeight; row++) {
     for (let column = 0; column < kernelWidth; column++) {
-      const read = graph.op("Slice", [
-        byChannel,
-        graph.ints([row, column]),
-        graph.ints([row + (height - 1) * strideHeight + 1, column + (width - 1) * strideWidth + 1]),
-        graph.ints([2, 3]),
-        graph.ints([strideHeight, strideWidth]),
-      ]);
-      reads.push(graph.op("Reshape", [read, graph.ints([channels, places])]));
+      const shift = Math.floor(row / strideHeight) * width + Math.floor(column / strideWidth);
+      const whole = phase(row % strideHeight, column % strideWidth);
+      reads.push(graph.op("Slice", [whole, graph.ints([shift]), graph.ints([shift + places]), graph.ints([1])]));
     }
   }
   const join = (parts: readonly string[]): string =>
