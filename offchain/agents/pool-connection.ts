@@ -48,7 +48,7 @@ export interface PoolConnection {
   nextJob(signal?: AbortSignal): Promise<MinerJob>;
   /**
    * Signs a finished trial, keeps it, and hands it in, over as many reconnections as it takes; the lease is over
-   * with this call. The same lease twice gets the first call's verdict.
+   * with this call. The same share again gets the same verdict.
    * @throws PonasError aborted (the share is kept where there is a state folder); pool as nextJob
    */
   submit(share: Share, model: Uint8Array): Promise<ShareVerdict>;
@@ -61,7 +61,10 @@ export interface PoolConnection {
   progress(epoch: number): void;
   /** The pool's best of the present task, as last heard. */
   target(): Target | null;
-  /** The latest points receipt of this miner in a task; waits for the link. */
+  /**
+   * The latest points receipt of this miner in a task, or null.
+   * @throws PonasError unavailable where the link does not come up within `requestMs`: keep the receipts of `onReceipt`
+   */
   receipt(taskId: bigint): Promise<PointsReceipt | null>;
   /** Whether the link is up and authorised. */
   connected(): boolean;
@@ -188,10 +191,17 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
     gone?.control.abort(new PonasError("aborted", `Lease ${gone.job.lease} was taken back: ${reason}.`));
   }
 
-  /** The link, or the next one. */
-  async function ready(): Promise<Manager> {
+  /** The link, or the next one. @throws PonasError unavailable where `patience` ends first */
+  async function ready(patience?: AbortSignal): Promise<Manager> {
     if (fatal !== null) throw fatal;
-    return link ?? linkUp.wait(signal);
+    if (link !== null) return link;
+    if (patience === undefined) return linkUp.wait(signal);
+    try {
+      return await linkUp.wait(AbortSignal.any([signal, patience]));
+    } catch (error) {
+      if (fatal !== null || signal.aborted) throw error;
+      throw new PonasError("unavailable", `There is no link to the pool at ${url}.`, { cause: error });
+    }
   }
 
   // ————— What the manager says —————
@@ -391,7 +401,9 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
     if (known !== undefined) return known;
     const verdict = handIn(finished);
     verdicts.set(lease, verdict);
-    verdict.catch(() => verdicts.delete(lease));
+    // Once it is said, the manager remembers it better than this process.
+    const forget = (): boolean => verdicts.delete(lease);
+    verdict.then(forget, forget);
     return verdict;
   }
 
@@ -460,7 +472,7 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
     },
     target: () => target,
     async receipt(taskId) {
-      const manager = await ready();
+      const manager = await ready(AbortSignal.timeout(timing.requestMs));
       return (await manager.request("mining.points", { taskId }, { timeoutMs: timing.requestMs, signal })).receipt;
     },
     connected: () => link !== null,

@@ -383,6 +383,8 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
         );
         log.info({ lease, miner }, `${miner} gave lease ${lease} back as ${outcome}: ${reason}`);
         if (outcome === "infeasible") context.afterReply(() => push(giveJob(connection)));
+        // A miner that stays all the same gets its next job with the sweep, and not faster than that.
+        else if (connection.lease === lease) connection.lease = null;
         return {};
       },
 

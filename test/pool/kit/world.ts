@@ -77,7 +77,7 @@ export interface Trial {
 export async function trialOf(job: Job, salt = ""): Promise<Trial> {
   const model = randomModel(createRandom(`${job.seed} ${salt}`), job.architecture);
   const bytes = encodeModel(model);
-  const { correct, total } = await evaluate(bytes, { ...VALIDATION, maxBytes: DESCRIPTOR.maxModelBytes });
+  const { correct, total } = await evaluate(bytes, { ...VALIDATION, maxBytes: bytes.length });
   const { taskId, lease, architecture, seed, settings } = job;
   return {
     model: bytes,
