@@ -95,6 +95,27 @@ describe("trainChild", () => {
     expect(varied, "networks that do not say the same of every image").to.be.above(12);
   });
 
+  it("rounds weights and biases that lie halfway between two integers as the canonical model does", async () => {
+    const random = createRandom("halfway");
+    for (let i = 0; i < 10; i++) {
+      const architecture = randomNetwork(random);
+      const formats = linearFormats(architecture);
+      const initial = initialParameters(architecture, i).map(({ weights, bias }, index) => {
+        const { weightFractionBits, accumulatorFractionBits } = formats[index]!;
+        const halfway = (x: number, bits: number): number => (Math.floor(x * 2 ** bits) + 0.5) * 2 ** -bits;
+        return {
+          weights: weights.map((w) => halfway(w, weightFractionBits)),
+          bias: bias.map(() => halfway(0.2 * random.normal(), accumulatorFractionBits)),
+        };
+      });
+      const samples = quadrants(architecture.input, 64, i);
+      const trainer = await engine.createTrainer({ architecture, batch: 64, initial });
+      const { predictions } = await trainer.step(samples.pixels, samples.labels, 0);
+      trainer.release();
+      expect([...predictions]).to.deep.equal([...(await predict(quantise(architecture, initial), samples))]);
+    }
+  });
+
   it("gives the same file for the same seed, in another process too, and another for another seed", async () => {
     const [one, two, other] = [
       await trainChild(request, { engine }),
