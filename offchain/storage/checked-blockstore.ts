@@ -9,6 +9,18 @@ import { sha256 } from "multiformats/hashes/sha2";
  * from peers, or its owner adds it again.
  */
 export class CheckedBlockstore extends FsBlockstore {
+  /**
+   * Called after a block has been written. Helia announces a block to the peers that want it before it writes it, and
+   * they get nothing when the look into the folder comes first; so it has to be announced once more.
+   */
+  onStored: (cid: CID) => void = () => {};
+
+  override async put(...args: Parameters<FsBlockstore["put"]>): Promise<CID> {
+    const cid = await super.put(...args);
+    this.onStored(cid);
+    return cid;
+  }
+
   override async *get(cid: CID, options?: Parameters<FsBlockstore["get"]>[1]): AsyncGenerator<Uint8Array> {
     const parts: Uint8Array[] = [];
     for await (const part of super.get(cid, options)) parts.push(part);

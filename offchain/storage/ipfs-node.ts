@@ -6,6 +6,7 @@ import { mkdirSync, realpathSync } from "node:fs";
 import { join, resolve } from "node:path";
 
 import { withBitswap } from "@helia/bitswap";
+import type { BlockBroker } from "@helia/interface";
 import { withLibp2pLight } from "@helia/libp2p";
 import { identify } from "@libp2p/identify";
 import { noise } from "@libp2p/noise";
@@ -90,6 +91,8 @@ export async function startIpfsNode(options: IpfsNodeOptions): Promise<IpfsNode>
           services: { identify: identify() },
         },
       ),
+      // its ledger would refuse a block for that long to a peer that lost it
+      { doNotResendBlockWindow: 0 },
     );
     undo.push(async () => {
       await helia.stop();
@@ -104,6 +107,10 @@ export async function startIpfsNode(options: IpfsNodeOptions): Promise<IpfsNode>
       });
     }
     const { libp2p } = helia;
+    store.onStored = (cid) => {
+      // not awaited: whoever stores a block does not wait for those who want it; a lost message is wanted again
+      for (const broker of brokersOf(helia)) broker.announce?.(cid).catch(() => {});
+    };
     const face = await startRpcFace({ helia, store, ...rpc });
     undo.push(() => face.stop());
     const keepers = addresses.map((address) => keepConnected(libp2p, address, life.signal));
@@ -131,7 +138,13 @@ export async function startIpfsNode(options: IpfsNodeOptions): Promise<IpfsNode>
   }
 }
 
-/** The peers' keys lie in there, so it is for this user only. */
+/** @helia/interface has no name for them, the object has. */
+function brokersOf(helia: object): readonly BlockBroker[] {
+  if ("blockBrokers" in helia && Array.isArray(helia.blockBrokers)) return helia.blockBrokers as BlockBroker[];
+  throw new TypeError("this version of Helia keeps its block brokers somewhere else");
+}
+
+/** The node's key lies in there, so it is for this user only. */
 function openFolder(path: string): string {
   try {
     for (const part of ["blocks", join("data", "pin")]) mkdirSync(join(path, part), { recursive: true, mode: 0o700 });

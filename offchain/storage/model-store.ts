@@ -7,7 +7,7 @@ import { withRetry } from "../protocol/wait.ts";
 import { createBlockReader } from "./block-rpc.ts";
 import { CHUNK_BYTES, cidOf, MAX_FILE_BYTES, MAX_LINKS, parseCid, type CID } from "./cid.ts";
 import { mayPass, refusal, unreachable } from "./rpc-errors.ts";
-import { fetchFile, readRoot, type ReadBlock } from "./verified-file.ts";
+import { fetchFile, readRoot } from "./verified-file.ts";
 
 export interface WaitOptions {
   readonly signal?: AbortSignal;
@@ -41,12 +41,6 @@ export interface ModelStore {
 }
 
 /**
- * A want that got lost between two nodes (a reset stream, a peer that died) is never repeated by them; giving a block
- * up and asking anew repeats it. Doubles with every attempt, so that slow links get their time.
- */
-const FIRST_BLOCK_WAIT_MS = 5_000;
-
-/**
  * @param rpcUrl `http://host:port`, with or without `/api/v0`
  * @throws PonasError bad-input where that is no such URL
  */
@@ -59,7 +53,7 @@ export function createModelStore({
 }): ModelStore {
   const rpcUrl = checkUrl(given);
   const client = create({ url: `${rpcUrl}/api/v0` });
-  const readOnce = createBlockReader(rpcUrl);
+  const readBlock = createBlockReader(rpcUrl);
 
   /** One call with its deadline: `attempt` is repeated while the node is away, and told when time is up. */
   async function within<T>(
@@ -120,17 +114,6 @@ export function createModelStore({
     new PonasError("unavailable", `The CID ${cid} did not arrive within ${seconds} s from any peer of ${rpcUrl}.`, {
       cure: "check that a node which has it runs and is connected",
     });
-
-  const readBlock: ReadBlock = async (cid, room, signal) => {
-    for (let wait = FIRST_BLOCK_WAIT_MS; ; wait *= 2) {
-      const patience = AbortSignal.timeout(wait);
-      try {
-        return await readOnce(cid, room, AbortSignal.any([signal, patience]));
-      } catch (error) {
-        if (signal.aborted || !patience.aborted) throw error;
-      }
-    }
-  };
 
   return {
     put: async (bytes, options = {}) => {

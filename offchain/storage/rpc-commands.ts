@@ -14,6 +14,7 @@ import { z } from "zod";
 
 import { PonasError } from "../protocol/errors.ts";
 import { MAX_FILE_BYTES } from "./cid.ts";
+import type { FetchBlock } from "./block-fetcher.ts";
 import { connect, parseAddress, type EmbeddedHelia } from "./keep-connected.ts";
 import type { Pinning } from "./pinning.ts";
 import { RpcError } from "./rpc-error.ts";
@@ -70,16 +71,13 @@ const putOptions = z.object({
 
 const KEEP_NOTHING = { put: async (cid: CID): Promise<CID> => cid };
 
-export function createCommands(helia: EmbeddedHelia, pinning: Pinning): ReadonlyMap<string, Command> {
+export function createCommands(
+  helia: EmbeddedHelia,
+  pinning: Pinning,
+  fetchBlock: FetchBlock,
+): ReadonlyMap<string, Command> {
   const { libp2p } = helia;
-  const files = unixfs(helia);
   const blocks = helia.blockstore;
-
-  const getBlock = async (cid: CID, signal: AbortSignal): Promise<Buffer> => {
-    const parts: Uint8Array[] = [];
-    for await (const part of blocks.get(cid, { signal })) parts.push(part);
-    return Buffer.concat(parts);
-  };
 
   const add: Command = async ({ query, request, response, signal }) => {
     const options = parse(addOptions, query);
@@ -124,7 +122,16 @@ export function createCommands(helia: EmbeddedHelia, pinning: Pinning): Readonly
 
   const cat: Command = async ({ query, response, signal }) => {
     const { offset, length } = parse(z.object({ offset: count.optional(), length: count.optional() }), query);
-    const chunks = files.cat(cidArgument(query), { signal, offset, length })[Symbol.asyncIterator]();
+    const fetched = {
+      get: async function* (cid: CID) {
+        yield await fetchBlock(cid, signal);
+      },
+      put: blocks.put.bind(blocks),
+      has: blocks.has.bind(blocks),
+    };
+    const chunks = unixfs({ blockstore: fetched })
+      .cat(cidArgument(query), { signal, offset, length })
+      [Symbol.asyncIterator]();
     let step = await chunks.next(); // before the headers, so that a failure can still be told
     response.setHeader("content-type", "text/plain");
     response.setHeader("x-stream-output", "1");
@@ -163,13 +170,13 @@ export function createCommands(helia: EmbeddedHelia, pinning: Pinning): Readonly
     cat,
     "block/put": blockPut,
     "block/get": async ({ query, response, signal }) => {
-      const block = await getBlock(cidArgument(query), signal);
+      const block = await fetchBlock(cidArgument(query), signal);
       response.setHeader("content-type", "application/octet-stream");
       response.end(block);
     },
     "block/stat": async ({ query, response, signal }) => {
       const cid = cidArgument(query);
-      json(response, { Key: cid.toString(), Size: (await getBlock(cid, signal)).length });
+      json(response, { Key: cid.toString(), Size: (await fetchBlock(cid, signal)).length });
     },
     "pin/add": async ({ query, response, signal }) => {
       const cid = cidArgument(query);

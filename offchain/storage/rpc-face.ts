@@ -7,6 +7,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import { isIP, type AddressInfo } from "node:net";
 
 import { PonasError } from "../protocol/errors.ts";
+import { createBlockFetcher } from "./block-fetcher.ts";
 import type { CheckedBlockstore } from "./checked-blockstore.ts";
 import type { EmbeddedHelia } from "./keep-connected.ts";
 import { createPinning } from "./pinning.ts";
@@ -27,7 +28,8 @@ export async function startRpcFace(options: {
   port?: number;
 }): Promise<RpcFace> {
   const { helia, store, host = "127.0.0.1", port = 0 } = options;
-  const commands = createCommands(helia, createPinning(helia, store));
+  const fetchBlock = createBlockFetcher(helia.blockstore);
+  const commands = createCommands(helia, createPinning(helia, store, fetchBlock), fetchBlock);
   const life = new AbortController();
   const running = new Set<Promise<void>>();
 
