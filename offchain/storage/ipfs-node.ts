@@ -89,6 +89,8 @@ export async function startIpfsNode(options: IpfsNodeOptions): Promise<IpfsNode>
           connectionEncrypters: [noise()],
           streamMuxers: [yamux()],
           services: { identify: identify() },
+          // many agents on one machine are one address to libp2p, which lets in 5 a second of it
+          connectionManager: { inboundConnectionThreshold: 64, maxIncomingPendingConnections: 64 },
         },
       ),
       // its ledger would refuse a block for that long to a peer that lost it

@@ -249,7 +249,7 @@ describe("The model store", function () {
     const dir = bench.folder();
     const { child, line } = await otherProcess(
       dir,
-      `const bytes = new Uint8Array(${16 * MIB});
+      `const bytes = new Uint8Array(${6 * MIB});
        print("go");
        for (let i = 0; ; i++) await store.put(bytes.fill(i)).then(() => print(i));`,
     );
@@ -259,11 +259,11 @@ describe("The model store", function () {
     await once(child, "exit");
     const store = createModelStore({ rpcUrl: (await bench.node({ dir })).rpcUrl });
     for (const fill of [0, 1]) {
-      const cid = String(await cidOf(new Uint8Array(16 * MIB).fill(fill)));
+      const cid = String(await cidOf(new Uint8Array(6 * MIB).fill(fill)));
       expect(await store.has(cid)).equal(true);
-      expect((await store.get(cid, { maxBytes: 16 * MIB })).every((byte) => byte === fill)).equal(true);
+      expect((await store.get(cid, { maxBytes: 6 * MIB })).every((byte) => byte === fill)).equal(true);
     }
-    for (const fill of [2, 3]) await store.put(new Uint8Array(16 * MIB).fill(fill));
+    for (const fill of [2, 3]) await store.put(new Uint8Array(6 * MIB).fill(fill));
   });
 
   it("puts the same file twice at once, and many files side by side", async () => {
