@@ -289,6 +289,13 @@ export async function deployWorld({ disputes = false, asset = "LocalAsset", stak
     await open(taskId, model);
   }
 
+  /** As {@link toConfirmable}, for a candidate that all validators have sealed already. */
+  async function toConfirmableNow(taskId: bigint, model: Model): Promise<void> {
+    await openExamined(taskId, model, []);
+    await registry.attest(taskId, [...validators]);
+    await goTo((await schedule(taskId)).windowEnd);
+  }
+
   /** The examined candidate is opened, attested by a quorum, and its window is over. */
   async function toConfirmable(taskId: bigint, model: Model): Promise<void> {
     await openExamined(taskId, model, validators);
@@ -322,7 +329,7 @@ export async function deployWorld({ disputes = false, asset = "LocalAsset", stak
     publisher, ada, ben, cleo, victor, vera, vlad, validators, manager, receiptSigner, mia, max, stranger,
     paramsOf, publish, phase, schedule, stateOf, commitmentOf, claimSealOf, sealOf,
     commit, release, reveal, seal, open, advance,
-    toTraining, toAwaitKey, toTestVote, toReveal, toSeal, openExamined, toConfirmable,
+    toTraining, toAwaitKey, toTestVote, toReveal, toSeal, openExamined, toConfirmable, toConfirmableNow,
     createPool, splitPhase,
   }; // prettier-ignore
 }
