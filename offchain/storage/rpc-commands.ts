@@ -13,8 +13,8 @@ import { sha256 } from "multiformats/hashes/sha2";
 import { z } from "zod";
 
 import { PonasError } from "../protocol/errors.ts";
-import { MAX_FILE_BYTES } from "./cid.ts";
 import type { FetchBlock } from "./block-fetcher.ts";
+import { MAX_FILE_BYTES } from "./cid.ts";
 import { connect, parseAddress, type EmbeddedHelia } from "./keep-connected.ts";
 import type { Pinning } from "./pinning.ts";
 import { RpcError } from "./rpc-error.ts";
@@ -64,7 +64,7 @@ const addOptions = z.object({
 
 const putOptions = z.object({
   "cid-codec": z.enum(["raw", "dag-pb"]).optional(),
-  format: z.enum(["raw", "dag-pb", "protobuf", "v0"]).optional(),
+  format: z.enum(["raw", "dag-pb"]).optional(),
   mhtype: z.literal("sha2-256").default("sha2-256"),
   pin: flag.default(false),
 });
