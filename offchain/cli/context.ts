@@ -4,7 +4,13 @@ import { join } from "node:path";
 
 import { Option, type Command } from "commander";
 
-import { createChainClient, checkDeployment, walletOf, type ChainClient } from "../protocol/chain-client.ts";
+import {
+  checkDeployment,
+  createChainClient,
+  walletOf,
+  type ChainClient,
+  type ChainClientOptions,
+} from "../protocol/chain-client.ts";
 import { readDeployment } from "../protocol/deployment.ts";
 import { PonasError } from "../protocol/errors.ts";
 import { createLog, LOG_FORMATS, type Log, type LogFormat } from "../protocol/log.ts";
@@ -32,6 +38,12 @@ export function createContext(): Context {
   };
   process.on("SIGINT", stop);
   process.on("SIGTERM", stop);
+  // Whoever reads our output may stop reading, as `head` does: that is no failure.
+  const unread = (error: NodeJS.ErrnoException): void => {
+    if (error.code !== "EPIPE") throw error;
+    process.exit(code);
+  };
+  process.stdout.on("error", unread);
   const watch = watchParent(() =>
     controller.abort(new PonasError("aborted", "The process that started this is gone.")),
   );
@@ -78,12 +90,19 @@ export interface DaemonOptions {
   readonly stateDir?: string;
   readonly log: LogFormat;
   readonly depth: number;
+  readonly patience: number;
   readonly name?: string;
 }
 
 export function addChainOptions(command: Command): Command {
   return command
-    .option("--rpc <url>", "JSON-RPC endpoint of the chain", process.env.PONAS_RPC_URL ?? "http://127.0.0.1:8545")
+    .option(
+      "--rpc <url>",
+      "JSON-RPC endpoint of the chain",
+      endpoint,
+      process.env.PONAS_RPC_URL ?? "http://127.0.0.1:8545",
+    )
+    .option("--patience <s>", "how long to wait for a chain that is away", wholeNumber("--patience", 1, 86_400), 60)
     .option("--deployment <file>", "addresses of the contracts", process.env.PONAS_DEPLOYMENT ?? "deployment.json")
     .option("--key-file <file>", "file with the account's private key (else the variable PONAS_PRIVATE_KEY)")
     .option("--state-dir <folder>", "what must survive a restart (default: ~/.ponas/<account>)")
@@ -111,10 +130,23 @@ export async function openSession(role: string, options: DaemonOptions, { signal
   const deployment = readDeployment(options.deployment);
   const privateKey = readKey(options.keyFile);
   const { address } = walletOf(privateKey);
-  const chain = createChainClient({ rpcUrl: options.rpc, deployment, privateKey, log, signal, depth: options.depth });
-  await chain.head();
-  await checkDeployment(chain, options.rpc);
+  const chain = await connect(options, { deployment, privateKey, log, signal });
   return { chain, log, stateDir: options.stateDir ?? join(homedir(), ".ponas", address) };
+}
+
+/** Opens the chain for commands that only read. */
+export function openReader(name: string, options: DaemonOptions, { signal }: Context): Promise<ChainClient> {
+  const log = createLog(options.name ?? name, { format: options.log });
+  return connect(options, { deployment: readDeployment(options.deployment), log, signal });
+}
+
+async function connect(
+  { rpc, depth, patience }: DaemonOptions,
+  rest: Pick<ChainClientOptions, "deployment" | "privateKey" | "log" | "signal">,
+): Promise<ChainClient> {
+  const chain = createChainClient({ ...rest, rpcUrl: rpc, depth, patienceMs: patience * 1000 });
+  await checkDeployment(chain, rpc);
+  return chain;
 }
 
 function readKey(keyFile: string | undefined): string {
@@ -134,6 +166,14 @@ function readKey(keyFile: string | undefined): string {
 
 // ————— Parsing of options —————
 
+function endpoint(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !["http:", "https:"].includes(url.protocol)) {
+    throw new PonasError("usage", `--rpc takes a URL such as http://127.0.0.1:8545, not "${text}".`);
+  }
+  return text;
+}
+
 /** A parser of whole numbers for commander. @throws PonasError usage */
 export function wholeNumber(flag: string, least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
@@ -152,5 +192,16 @@ export function amount(flag: string): (text: string) => bigint {
     const match = /^(\d{1,40})(?:\.(\d{1,18}))?$/.exec(text);
     if (match === null) throw new PonasError("usage", `${flag} takes an amount such as 100 or 0.5, not "${text}".`);
     return BigInt(match[1]!) * 10n ** 18n + BigInt((match[2] ?? "").padEnd(18, "0"));
+  };
+}
+
+/** A parser of shares for commander. @throws PonasError usage */
+export function fraction(flag: string): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === "" || !(value > 0 && value <= 1)) {
+      throw new PonasError("usage", `${flag} takes a number above 0 and up to 1, not "${text}".`);
+    }
+    return value;
   };
 }

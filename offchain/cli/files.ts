@@ -1,4 +1,5 @@
-import { readFileSync } from "node:fs";
+import { accessSync, constants, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 
 import { PonasError } from "../protocol/errors.ts";
 
@@ -12,6 +13,28 @@ export function readModelFile(file: string): Uint8Array {
   } catch (cause) {
     const reason = (cause as NodeJS.ErrnoException).code === "ENOENT" ? "does not exist" : "cannot be read";
     throw new PonasError("bad-input", `The model file ${file} ${reason}.`, { cause });
+  }
+}
+
+const unwritable = (file: string, cause: unknown): PonasError =>
+  new PonasError("bad-input", `The model file ${file} cannot be written.`, { cause });
+
+/** Says before long work what would be found out after it. @throws PonasError bad-input */
+export function checkWritable(file: string): void {
+  try {
+    if (existsSync(file) && statSync(file).isDirectory()) throw new Error("it is a folder");
+    accessSync(existsSync(file) ? file : dirname(file), constants.W_OK);
+  } catch (cause) {
+    throw unwritable(file, cause);
+  }
+}
+
+/** @throws PonasError bad-input */
+export function writeModelFile(file: string, bytes: Uint8Array): void {
+  try {
+    writeFileSync(file, bytes);
+  } catch (cause) {
+    throw unwritable(file, cause);
   }
 }
 

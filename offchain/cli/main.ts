@@ -33,7 +33,9 @@ export async function main(args: readonly string[]): Promise<number> {
     .configureOutput({ writeErr: (text) => process.stderr.write(text) })
     .showHelpAfterError("(add --help to see what there is)");
   try {
-    const named = COMMANDS[args.find((word) => !word.startsWith("-")) ?? ""];
+    const words = args.filter((word) => !word.startsWith("-"));
+    const name = (words[0] === "help" ? words[1] : words[0]) ?? "";
+    const named = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
     if (named !== undefined) (await named.load()).register(program, context);
     else for (const [name, { summary }] of Object.entries(COMMANDS)) program.command(name).description(summary);
     if (args.length === 0) {

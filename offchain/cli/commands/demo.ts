@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 
 import { PonasError } from "../../protocol/errors.ts";
-import { wholeNumber, type Context } from "../context.ts";
+import { fraction, wholeNumber, type Context } from "../context.ts";
 import { runDemo } from "../demo/run.ts";
 import { createScreen } from "../demo/screen.ts";
 import { describeSummary } from "../demo/summary.ts";
@@ -12,14 +12,13 @@ interface Options {
   readonly space: string;
   readonly training: number;
   readonly epochs?: number;
+  readonly trainLimit: number;
   readonly minAccuracy: number;
   readonly seed: number;
+  readonly soloThrottle: number;
   readonly keep?: string;
   readonly json?: boolean;
 }
-
-/** Fashion-MNIST has nine times the training images: one pass over them is what three over the digits cost and more. */
-const EPOCHS = (dataset: string): number => (dataset === "mnist" ? 3 : 1);
 
 export function register(program: Command, context: Context): void {
   program
@@ -29,9 +28,16 @@ export function register(program: Command, context: Context): void {
     .option("--data-dir <folder>", "where the data set's files are")
     .option("--space <name>", "search space: demo, full, S1 … S9", "demo")
     .option("--training <s>", "seconds of the training phase", wholeNumber("--training", 30), 110)
-    .option("--epochs <n>", "epochs of one trial (default: 3 for mnist, 1 for others)", wholeNumber("--epochs", 1))
+    .option("--epochs <n>", "epochs of one trial (default: 3 for mnist, 2 for others)", wholeNumber("--epochs", 1))
+    .option(
+      "--train-limit <n>",
+      "only the first n training images: a trial takes less than half a minute then",
+      wholeNumber("--train-limit", 1),
+      12_000,
+    )
     .option("--min-accuracy <percent>", "a claim below it is no candidate", wholeNumber("--min-accuracy", 0, 100), 20)
     .option("--seed <n>", "of splits and proposals", wholeNumber("--seed", 0), 1)
+    .option("--solo-throttle <share>", "share of the time that the solo miner uses", fraction("--solo-throttle"), 1)
     .option("--keep <folder>", "keep the state and logs of all processes there")
     .option("--json", "print JSON")
     .action(async ({ epochs, json, ...options }: Options) => {
@@ -39,7 +45,7 @@ export function register(program: Command, context: Context): void {
       try {
         const summary = await runDemo({
           ...options,
-          epochs: epochs ?? EPOCHS(options.dataset),
+          epochs: epochs ?? (options.dataset === "mnist" ? 3 : 2),
           signal: context.signal,
           onRecord: screen.record,
           onTask: screen.task,

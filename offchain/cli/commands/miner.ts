@@ -16,6 +16,7 @@ import { createTrainingWorker } from "../../training/worker.ts";
 import {
   addChainOptions,
   addStorageOptions,
+  fraction,
   openSession,
   wholeNumber,
   type Context,
@@ -31,14 +32,6 @@ interface RunOptions extends DaemonOptions, StorageOptions {
   readonly commitMargin: number;
 }
 
-function fraction(text: string): number {
-  const value = Number(text);
-  if (text.trim() === "" || !(value > 0 && value <= 1)) {
-    throw new PonasError("usage", `--throttle takes a number above 0 and up to 1, not "${text}".`);
-  }
-  return value;
-}
-
 export function register(program: Command, context: Context): void {
   const miner = program.command("miner").description("mine alone or in a pool");
   const run = miner
@@ -48,7 +41,7 @@ export function register(program: Command, context: Context): void {
     .option("--pool <address>", "the pool's contract")
     .option("--url <url>", "the pool manager's endpoint, such as ws://127.0.0.1:4600")
     .option("--seed <n>", "of a solo miner's search", wholeNumber("--seed", 0), 0)
-    .option("--throttle <share>", "share of the time to use, up to 1", fraction, 1)
+    .option("--throttle <share>", "share of the time to use, up to 1", fraction("--throttle"), 1)
     .option(
       "--commit-margin <s>",
       "solo: seconds before the end of training at which the best is committed",

@@ -4,10 +4,7 @@ import { followTask, formatAmount, publishTask } from "../../agents/publisher.ts
 import { createRegistry, type TaskState } from "../../agents/registry.ts";
 import { createStateFolder } from "../../agents/state-folder.ts";
 import { openStorage, type StorageOptions } from "../../agents/storage.ts";
-import { createChainClient } from "../../protocol/chain-client.ts";
-import { readDeployment } from "../../protocol/deployment.ts";
 import { PonasError } from "../../protocol/errors.ts";
-import { createLog } from "../../protocol/log.ts";
 import { spaceByName } from "../../search/spaces.ts";
 import { loadDataset } from "../../training/datasets.ts";
 import { DEFAULT_TRAINING_SETTINGS } from "../../training/settings.ts";
@@ -15,6 +12,7 @@ import {
   addChainOptions,
   addStorageOptions,
   amount,
+  openReader,
   openSession,
   wholeNumber,
   type Context,
@@ -24,6 +22,7 @@ import {
 interface PublishOptions extends DaemonOptions, StorageOptions {
   readonly dataset: string;
   readonly dataDir?: string;
+  readonly trainLimit?: number;
   readonly space: string;
   readonly layers: number;
   readonly head: "flatten" | "global-sum";
@@ -67,6 +66,7 @@ export function register(program: Command, context: Context): void {
     .description("escrow a reward for the best network over a space on a data set")
     .requiredOption("--dataset <name>", "mnist, fashion-mnist, or a folder of IDX files")
     .option("--data-dir <folder>", "where the data set's files are")
+    .option("--train-limit <n>", "only the first n training images", wholeNumber("--train-limit", 1))
     .option("--space <name>", "search space: full, S1 … S9, demo", "demo")
     .option("--layers <n>", "convolution layers of every network", wholeNumber("--layers", 1, 64), 6)
     .addOption(
@@ -105,7 +105,11 @@ export function register(program: Command, context: Context): void {
     const { chain, log, stateDir } = await openSession("publisher", options, context);
     const { signal } = context;
     const state = createStateFolder(stateDir);
-    const dataset = await loadDataset(options.dataset, { dataDir: options.dataDir, seed: options.seed });
+    const dataset = await loadDataset(options.dataset, {
+      dataDir: options.dataDir,
+      seed: options.seed,
+      limits: { train: options.trainLimit },
+    });
     await using storage = await openStorage({ ...options, stateDir, log, signal });
     const shared = { chain, store: storage.store, state, log, signal };
     const input: [number, number, number] = [dataset.height, dataset.width, dataset.channels];
@@ -175,7 +179,7 @@ export function register(program: Command, context: Context): void {
     .description("the tasks that have not ended, best ranking score first")
     .option("--json", "print JSON");
   addChainOptions(list).action(async (options: DaemonOptions & { json?: boolean }) => {
-    const registry = openReader(options, context);
+    const registry = createRegistry(await openReader("task", options, context));
     const tasks = await Promise.all(
       (await registry.openTasks()).map(async (id) => ({
         ...(await registry.task(id)),
@@ -195,16 +199,10 @@ export function register(program: Command, context: Context): void {
     .argument("<id>", "task", taskNumber)
     .option("--json", "print JSON");
   addChainOptions(show).action(async (taskId: bigint, options: DaemonOptions & { json?: boolean }) => {
-    const state = await openReader(options, context).task(taskId);
+    const registry = createRegistry(await openReader("task", options, context));
+    const state = await registry.task(taskId);
     context.print(options.json, state, describe(state));
   });
-}
-
-function openReader(options: DaemonOptions, { signal }: Context) {
-  const log = createLog("task", { format: options.log });
-  return createRegistry(
-    createChainClient({ rpcUrl: options.rpc, deployment: readDeployment(options.deployment), log, signal }),
-  );
 }
 
 function taskNumber(text: string): bigint {

@@ -1,17 +1,14 @@
-import { writeFileSync } from "node:fs";
-
 import { Option, type Command } from "commander";
 
 import { percent } from "../../agents/claimant.ts";
 import { modelRoot } from "../../evaluation/model.ts";
 import { architectureSchema, parseWith } from "../../protocol/architecture.ts";
-import { PonasError } from "../../protocol/errors.ts";
 import { cidOf } from "../../storage/cid.ts";
 import { loadDataset } from "../../training/datasets.ts";
 import { DEFAULT_TRAINING_SETTINGS } from "../../training/settings.ts";
 import { trainChild } from "../../training/train.ts";
 import { wholeNumber, type Context } from "../context.ts";
-import { readJsonFile } from "../files.ts";
+import { checkWritable, readJsonFile, writeModelFile } from "../files.ts";
 
 interface Options {
   readonly dataset: string;
@@ -45,6 +42,7 @@ export function register(program: Command, context: Context): void {
     .option("--json", "print JSON")
     .action(async (file: string, { dataset, dataDir, epochs, batch, seed, out, limit, json }: Options) => {
       const architecture = parseWith(architectureSchema, readJsonFile(file), `The architecture ${file}`);
+      checkWritable(out);
       const { train, validation } = await loadDataset(dataset, { dataDir, limits: { train: limit } });
       const outcome = await trainChild(
         { architecture, train, validation, settings: { ...DEFAULT_TRAINING_SETTINGS, epochs, batch }, seed },
@@ -56,11 +54,7 @@ export function register(program: Command, context: Context): void {
             ),
         },
       );
-      try {
-        writeFileSync(out, outcome.bytes);
-      } catch (cause) {
-        throw new PonasError("bad-input", `The model file ${out} cannot be written.`, { cause });
-      }
+      writeModelFile(out, outcome.bytes);
       const { trainLoss, imagesPerSecond, engine, infeasible, diverged, dead } = outcome;
       const root = modelRoot(outcome.model);
       const cid = (await cidOf(outcome.bytes)).toString();

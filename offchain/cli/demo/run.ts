@@ -31,8 +31,12 @@ export interface DemoOptions {
   /** seconds of the training phase */
   readonly training: number;
   readonly epochs: number;
+  /** only so many training images, where the data set has more */
+  readonly trainLimit: number;
   readonly minAccuracy: number;
   readonly seed: number;
+  /** share of the time that the solo miner uses, above 0 and up to 1 */
+  readonly soloThrottle: number;
   readonly signal: AbortSignal;
   readonly onRecord: (record: LogRecord) => void;
   readonly onTask: (task: TaskState, now: bigint) => void;
@@ -153,7 +157,16 @@ async function playRound(
     ...windows,
   ]);
   for (const validator of cast.validators) start(validator, ["validator", "run", "--model-timeout", "10"]);
-  start(cast.solo, ["miner", "run", "--solo", "--seed", String(options.seed + 1), ...margin]);
+  start(cast.solo, [
+    "miner",
+    "run",
+    "--solo",
+    "--throttle",
+    String(options.soloThrottle),
+    "--seed",
+    String(options.seed + 1),
+    ...margin,
+  ]);
   const { pool } = (await eventOf(events, "ready", cast.manager.name, signal)) as LogRecord & { pool: Address };
   for (const miner of cast.poolMiners) {
     const link = ["--pool", pool, "--url", `ws://127.0.0.1:${poolPort}`, "--throttle", String(miner.throttle)];
@@ -191,7 +204,16 @@ async function playRound(
   return readSummary({ chain, task, block, pool, roleOf: roles(cast, pool), reevaluated });
 }
 
-function publishArguments({ dataset, dataDir, space, training, epochs, minAccuracy, seed }: DemoOptions): string[] {
+function publishArguments({
+  dataset,
+  dataDir,
+  space,
+  training,
+  epochs,
+  trainLimit,
+  minAccuracy,
+  seed,
+}: DemoOptions): string[] {
   const lengths = Object.entries(PHASES).flatMap(([phase, seconds]) => [
     `--${phase.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
     String(seconds),
@@ -199,7 +221,16 @@ function publishArguments({ dataset, dataDir, space, training, epochs, minAccura
   return [
     ...["task", "publish", "--follow", "--dataset", dataset, "--space", space],
     ...(dataDir === undefined ? [] : ["--data-dir", dataDir]),
-    ...["--training", String(training), "--epochs", String(epochs), "--max-macs", "5000000"],
+    ...[
+      "--training",
+      String(training),
+      "--epochs",
+      String(epochs),
+      "--train-limit",
+      String(trainLimit),
+      "--max-macs",
+      "5000000",
+    ],
     ...["--min-accuracy", String(minAccuracy), "--seed", String(seed)],
     ...lengths,
   ];
