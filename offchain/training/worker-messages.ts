@@ -1,10 +1,21 @@
 import type { ErrorCode } from "../protocol/errors.ts";
+import type { Samples } from "./samples.ts";
 import type { EpochProgress, TrainingOutcome, TrainingRequest } from "./train.ts";
 
-/** From the main thread to the training worker. One request runs at a time. */
-export type ToWorker = { readonly type: "train"; readonly request: TrainingRequest } | { readonly type: "abort" };
+/** Samples are sent once and named by a number afterwards. */
+export type NamedRequest = Omit<TrainingRequest, "train" | "validation"> & {
+  readonly train: number;
+  readonly validation: number;
+};
 
-/** From the training worker. Errors lose their class on the way, so a PonasError travels as its parts. */
+/** To the training process. One request runs at a time. */
+export type ToWorker =
+  | { readonly type: "samples"; readonly id: number; readonly samples: Samples }
+  | { readonly type: "forget"; readonly id: number }
+  | { readonly type: "train"; readonly request: NamedRequest }
+  | { readonly type: "abort" };
+
+/** From the training process. Errors lose their class on the way, so a PonasError travels as its parts. */
 export type FromWorker =
   | { readonly type: "epoch"; readonly progress: EpochProgress }
   | { readonly type: "done"; readonly outcome: TrainingOutcome }

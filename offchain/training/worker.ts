@@ -1,5 +1,9 @@
-/** Training in a thread of its own, so that a daemon goes on answering while a network is trained. */
-import { Worker } from "node:worker_threads";
+/**
+ * Training in a process of its own, so that a daemon goes on answering while a network is trained, and outlives one
+ * that is too large for the machine. A worker thread would not do: ending a thread inside a native call of
+ * onnxruntime aborts the whole process.
+ */
+import { fork, type ChildProcess } from "node:child_process";
 
 import { PonasError } from "../protocol/errors.ts";
 import type { Samples } from "./samples.ts";
@@ -12,24 +16,26 @@ export interface WorkerOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A thread that trains one network at a time; further requests wait their turn. */
+/** A process that trains one network at a time; further requests wait their turn. */
 export interface TrainingWorker {
   /**
-   * As `trainChild`. Samples are copied into shared memory the first time they are seen, and not again.
-   * @throws PonasError as `trainChild`; engine where the thread dies (the next request starts another one)
+   * As `trainChild`. Samples are handed over the first time they are seen, and not again; they must not change.
+   * @throws PonasError as `trainChild`; engine where the process dies (the next request starts another one)
    */
   train(request: TrainingRequest, options?: WorkerOptions): Promise<TrainingOutcome>;
-  /** Ends the thread; what runs or waits is rejected as aborted. */
+  /** Ends the process; what runs or waits is rejected as aborted. */
   close(): Promise<void>;
 }
 
-/** How long an aborted training may take to stop before its thread is ended: a step and a batch of evaluation. */
-const STOP_MS = 5000;
-
 export interface TrainingWorkerOptions {
-  /** limit of the thread's JavaScript heap in MiB; tensors live outside it */
-  readonly maxHeapMb?: number;
+  /** called with the id of each process that is started */
+  readonly onStart?: (pid: number) => void;
 }
+
+/** How long an aborted training may take to stop before its process is killed: a step, or a batch of evaluation. */
+const STOP_MS = 5000;
+/** Sets of samples that a process holds: training and validation of two tasks. */
+const HELD_SAMPLES = 4;
 
 interface Running {
   resolve(outcome: TrainingOutcome): void;
@@ -37,10 +43,12 @@ interface Running {
   readonly onEpoch: WorkerOptions["onEpoch"];
 }
 
-export function createTrainingWorker({ maxHeapMb = 1024 }: TrainingWorkerOptions = {}): TrainingWorker {
-  const shared = new WeakMap<Samples, Samples>();
+/** The process starts with the first request, and does not keep its parent alive while it is idle. */
+export function createTrainingWorker({ onStart }: TrainingWorkerOptions = {}): TrainingWorker {
   const closing = new AbortController();
-  let thread: Worker | null = null;
+  let child: ChildProcess | null = null;
+  let held = new Map<Samples, number>();
+  let nextId = 0;
   let running: Running | null = null;
   let queue: Promise<unknown> = Promise.resolve();
 
@@ -50,72 +58,99 @@ export function createTrainingWorker({ maxHeapMb = 1024 }: TrainingWorkerOptions
     return was;
   };
 
-  function startThread(): Worker {
-    const started = new Worker(new URL("./worker-thread.ts", import.meta.url), {
-      name: "ponas-training",
-      resourceLimits: { maxOldGenerationSizeMb: maxHeapMb },
+  function start(): ChildProcess {
+    // stdout belongs to results, so whatever a library prints there goes to stderr.
+    const started = fork(new URL("./worker-process.ts", import.meta.url), {
+      serialization: "advanced",
+      execArgv: [],
+      stdio: ["ignore", 2, 2, "ipc"],
     });
     started.on("message", (message: FromWorker) => {
-      if (started !== thread) return;
+      if (started !== child) return;
       if (message.type === "epoch") running?.onEpoch?.(message.progress);
       else if (message.type === "done") settle()?.resolve(message.outcome);
       else settle()?.reject(errorOf(message));
     });
     const died = (reason: string, cause?: unknown): void => {
-      if (started !== thread) return;
-      thread = null;
+      if (started !== child) return;
+      child = null;
       settle()?.reject(
-        new PonasError("engine", `The training thread died: ${reason}.`, {
+        new PonasError("engine", `The training process died: ${reason}.`, {
           cure: "train again; if it happens again with the same network, it is too large for this machine",
           cause,
         }),
       );
     };
     started.on("error", (error) => died(error.message, error));
-    started.on("exit", (code) => died(`it ended with code ${code}`));
+    started.on("exit", (code, signal) =>
+      died(signal === null ? `it ended with code ${code}` : `it was ended by ${signal}`),
+    );
+    held = new Map();
+    if (started.pid !== undefined) onStart?.(started.pid);
     return started;
   }
 
-  /** Ends the thread without waiting for the training in it. */
-  async function endThread(reason: PonasError): Promise<void> {
-    const ending = thread;
-    thread = null;
+  async function kill(reason: PonasError): Promise<void> {
+    const ending = child;
+    child = null;
     settle()?.reject(reason);
-    await ending?.terminate();
+    if (ending === null || ending.exitCode !== null || ending.signalCode !== null) return;
+    const exited = new Promise((resolve) => ending.once("exit", resolve));
+    ending.ref();
+    ending.kill("SIGKILL");
+    await exited;
   }
 
-  function toShared(samples: Samples): Samples {
-    const known = shared.get(samples);
-    if (known !== undefined) return known;
-    const copy = { pixels: sharedCopy(samples.pixels), labels: sharedCopy(samples.labels), count: samples.count };
-    shared.set(samples, copy);
-    return copy;
+  /** Sends a message; where the process is gone, its `exit` event says so to whoever waits. */
+  function send(worker: ChildProcess, message: ToWorker): void {
+    if (worker.connected) worker.send(message, () => undefined);
+  }
+
+  /** The number by which the process knows these samples; hands them over where it does not know them yet. */
+  function nameOf(worker: ChildProcess, samples: Samples): number {
+    const id = held.get(samples) ?? nextId++;
+    if (!held.has(samples)) send(worker, { type: "samples", id, samples });
+    held.delete(samples);
+    held.set(samples, id);
+    return id;
+  }
+
+  function forgetOldest(worker: ChildProcess): void {
+    for (const [samples, id] of [...held].slice(0, -HELD_SAMPLES)) {
+      held.delete(samples);
+      send(worker, { type: "forget", id });
+    }
   }
 
   async function run(request: TrainingRequest, { onEpoch, signal }: WorkerOptions): Promise<TrainingOutcome> {
     const stop = AbortSignal.any([closing.signal, ...(signal === undefined ? [] : [signal])]);
     if (stop.aborted) throw aborted(stop);
-    thread ??= startThread();
-    const worker = thread;
+    child ??= start();
+    const worker = child;
+    worker.ref();
+    worker.channel?.ref();
     let deadline: NodeJS.Timeout | undefined;
     const onAbort = (): void => {
-      worker.postMessage({ type: "abort" } satisfies ToWorker);
-      deadline = setTimeout(() => void endThread(aborted(stop)), STOP_MS);
+      send(worker, { type: "abort" });
+      deadline = setTimeout(() => void kill(aborted(stop)), STOP_MS);
     };
     stop.addEventListener("abort", onAbort, { once: true });
     try {
       return await new Promise<TrainingOutcome>((resolve, reject) => {
         running = { resolve, reject, onEpoch };
-        const { train, validation } = request;
-        const message: ToWorker = {
-          type: "train",
-          request: { ...request, train: toShared(train), validation: toShared(validation) },
+        const named = {
+          ...request,
+          train: nameOf(worker, request.train),
+          validation: nameOf(worker, request.validation),
         };
-        worker.postMessage(message);
+        forgetOldest(worker);
+        send(worker, { type: "train", request: named });
       });
     } finally {
       stop.removeEventListener("abort", onAbort);
       clearTimeout(deadline);
+      worker.unref();
+      worker.channel?.unref();
     }
   }
 
@@ -128,7 +163,7 @@ export function createTrainingWorker({ maxHeapMb = 1024 }: TrainingWorkerOptions
     },
     close: async () => {
       closing.abort();
-      await endThread(new PonasError("aborted", "The training thread was closed."));
+      await kill(new PonasError("aborted", "The training process was closed."));
       await queue;
     },
   };
@@ -140,10 +175,4 @@ function aborted(signal: AbortSignal): PonasError {
 
 function errorOf({ code, message, cure }: Extract<FromWorker, { type: "failed" }>): Error {
   return code === null ? new Error(message) : new PonasError(code, message, { cure });
-}
-
-function sharedCopy(bytes: Uint8Array): Uint8Array {
-  const copy = new Uint8Array(new SharedArrayBuffer(bytes.length));
-  copy.set(bytes);
-  return copy;
 }

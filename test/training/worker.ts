@@ -1,5 +1,6 @@
 import { expect } from "chai";
-import { getEventListeners } from "node:events";
+import { spawn } from "node:child_process";
+import { getEventListeners, once } from "node:events";
 
 import { trainChild, type EpochProgress, type TrainingRequest } from "../../offchain/training/train.ts";
 import { createTrainingWorker, type TrainingWorker } from "../../offchain/training/worker.ts";
@@ -15,6 +16,31 @@ const request: TrainingRequest = {
 };
 const endless: TrainingRequest = { ...request, settings: { ...SETTINGS, epochs: 10_000 } };
 
+const IMPORTS = `
+  import { createTrainingWorker } from ${JSON.stringify(new URL("../../offchain/training/worker.ts", import.meta.url))};
+  import { quadrants } from ${JSON.stringify(new URL("./networks.ts", import.meta.url))};
+  const samples = quadrants([8, 8, 1], 64, 1);
+  const request = { ...${JSON.stringify({ ...endless, train: null, validation: null })}, train: samples, validation: samples };
+`;
+/** Prints its training process's id once that trains. */
+const ENDLESS_PARENT = `${IMPORTS}
+  let pid, told = false;
+  const worker = createTrainingWorker({ onStart: (id) => (pid = id) });
+  await worker.train(request, { onEpoch: () => told || ((told = true), console.log(pid)) });
+`;
+const IDLE_PARENT = `${IMPORTS}
+  await createTrainingWorker().train({ ...request, settings: { ...request.settings, epochs: 1 } });
+`;
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 async function failure(promise: Promise<unknown>): Promise<{ code?: string; message: string }> {
   try {
     await promise;
@@ -29,7 +55,7 @@ describe("a training worker", () => {
   beforeEach(() => (worker = createTrainingWorker()));
   afterEach(() => worker.close());
 
-  it("gives what training in the same thread gives, with progress", async () => {
+  it("gives what training in the same process gives, with progress", async () => {
     const progress: EpochProgress[] = [];
     const { model, bytes, trainLoss, validation } = await worker.train(request, { onEpoch: (p) => progress.push(p) });
     const here = await trainChild(request);
@@ -72,15 +98,55 @@ describe("a training worker", () => {
     expect(refused.message).to.match(/^A throttle of 2/);
   });
 
-  it("says so where its thread dies, and starts another one for the next request", async function () {
-    this.timeout(20_000);
-    const small = createTrainingWorker({ maxHeapMb: 8 });
-    // Twice: the second request must not wait for the thread that is gone.
-    for (const { code, message } of [await failure(small.train(endless)), await failure(small.train(endless))]) {
-      expect(code).to.equal("engine");
-      expect(message).to.match(/^The training thread died: .*memory/);
+  it("says so where its process dies, and starts another one for the next request", async () => {
+    const pids: number[] = [];
+    const mortal = createTrainingWorker({ onStart: (pid) => pids.push(pid) });
+    const killed = mortal.train(endless, { onEpoch: () => process.kill(pids[0]!, "SIGKILL") });
+    expect(await failure(killed)).to.include({
+      code: "engine",
+      message: "The training process died: it was ended by SIGKILL.",
+    });
+    expect((await mortal.train(request)).epochsRun).to.equal(2);
+    expect(pids).to.have.length(2);
+    // Killed while idle: nobody waits, so nobody is told.
+    process.kill(pids[1]!, "SIGKILL");
+    while (isAlive(pids[1]!)) await new Promise((resolve) => setTimeout(resolve, 10));
+    expect((await mortal.train(request)).epochsRun).to.equal(2);
+    await mortal.close();
+    expect(pids.filter(isAlive)).to.deep.equal([]);
+  });
+
+  it("holds on to the samples of two tasks, and is handed forgotten ones again", async () => {
+    const expected = (await trainChild(request)).bytes;
+    for (let other = 0; other < 3; other++) {
+      const train = quadrants(input, 32, other);
+      await worker.train({ ...request, train, validation: quadrants(input, 10, other) });
     }
-    await small.close();
+    expect((await worker.train(request)).bytes).to.deep.equal(expected);
+    expect((await worker.train({ ...request, validation: request.train })).validation.total).to.equal(160);
+    expect((await worker.train(request)).bytes).to.deep.equal(expected);
+  });
+
+  it("dies with its parent, however that ends", async function () {
+    this.timeout(20_000);
+    const parent = spawn(process.execPath, ["--input-type=module-typescript", "--eval", ENDLESS_PARENT], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    const pid = Number(await new Promise((resolve) => parent.stdout.once("data", resolve)));
+    expect(isAlive(pid)).to.equal(true);
+    parent.kill("SIGKILL");
+    const deadline = performance.now() + 10_000;
+    while (isAlive(pid) && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(isAlive(pid)).to.equal(false);
+  });
+
+  it("does not keep its parent alive while it is idle", async function () {
+    this.timeout(20_000);
+    const parent = spawn(process.execPath, ["--input-type=module-typescript", "--eval", IDLE_PARENT], {
+      stdio: ["ignore", "ignore", "inherit"],
+    });
+    const [code] = (await once(parent, "exit")) as [number | null];
+    expect(code).to.equal(0);
   });
 
   it("rejects what runs and what waits when it is closed", async () => {
@@ -90,7 +156,7 @@ describe("a training worker", () => {
     const waiting = failure(worker.train(request));
     await first;
     await worker.close();
-    expect(await running).to.include({ code: "aborted", message: "The training thread was closed." });
+    expect(await running).to.include({ code: "aborted", message: "The training process was closed." });
     expect(await waiting).to.include({ code: "aborted" });
     expect(await failure(worker.train(request))).to.include({ code: "aborted" });
     await worker.close();

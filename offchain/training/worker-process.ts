@@ -1,0 +1,51 @@
+/** The process of `createTrainingWorker`: one training at a time, with one engine for all of them. */
+import { PonasError } from "../protocol/errors.ts";
+import { createOnnxEngine } from "./engine.ts";
+import type { Samples } from "./samples.ts";
+import { trainChild, type EpochProgress } from "./train.ts";
+import type { FromWorker, NamedRequest, ToWorker } from "./worker-messages.ts";
+
+const engine = createOnnxEngine();
+const held = new Map<number, Samples>();
+let running: AbortController | null = null;
+
+// A parent that goes away, in whatever way, takes its training along; Ctrl-C on a terminal is for the parent to answer.
+process.on("disconnect", () => process.exit());
+process.on("SIGINT", () => undefined);
+
+function post(message: FromWorker): void {
+  if (process.connected) process.send!(message);
+}
+
+async function train({ train, validation, ...rest }: NamedRequest, { signal }: AbortController): Promise<void> {
+  try {
+    const request = { ...rest, train: held.get(train)!, validation: held.get(validation)! };
+    const onEpoch = (progress: EpochProgress) => post({ type: "epoch", progress });
+    post({ type: "done", outcome: await trainChild(request, { engine, onEpoch, signal }) });
+  } catch (error) {
+    if (error instanceof PonasError) {
+      post({ type: "failed", code: error.code, message: error.message, cure: error.cure });
+    } else {
+      const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+      post({ type: "failed", code: null, message });
+    }
+  } finally {
+    running = null;
+  }
+}
+
+process.on("message", (message: ToWorker) => {
+  switch (message.type) {
+    case "samples":
+      held.set(message.id, message.samples);
+      break;
+    case "forget":
+      held.delete(message.id);
+      break;
+    case "train":
+      void train(message.request, (running = new AbortController()));
+      break;
+    case "abort":
+      running?.abort();
+  }
+});
