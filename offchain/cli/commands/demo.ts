@@ -33,7 +33,7 @@ export function register(program: Command, context: Context): void {
       "--train-limit <n>",
       "only the first n training images: a trial takes less than half a minute then",
       wholeNumber("--train-limit", 1),
-      12_000,
+      9_000,
     )
     .option("--min-accuracy <percent>", "a claim below it is no candidate", wholeNumber("--min-accuracy", 0, 100), 20)
     .option("--seed <n>", "of splits and proposals", wholeNumber("--seed", 0), 1)

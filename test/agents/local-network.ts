@@ -1,0 +1,82 @@
+/** A real local chain in a process of its own, deployed contracts, funded accounts and IPFS nodes, for the agents' tests. */
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { HDNodeWallet } from "ethers";
+
+import { createTaskFiles, type TaskFiles } from "../../offchain/agents/task-files.ts";
+import { freePorts, waitForRpc } from "../../offchain/cli/demo/processes.ts";
+import { localAssetAbi } from "../../offchain/protocol/abi.ts";
+import { createChainClient, type ChainClient } from "../../offchain/protocol/chain-client.ts";
+import { readDeployment, type Deployment } from "../../offchain/protocol/deployment.ts";
+import { createLog, type Log } from "../../offchain/protocol/log.ts";
+import { startIpfsNode, type IpfsNode } from "../../offchain/storage/ipfs-node.ts";
+import { createModelStore, type ModelStore } from "../../offchain/storage/model-store.ts";
+
+const MNEMONIC = "test test test test test test test test test test test junk";
+
+export interface LocalNetwork {
+  readonly dir: string;
+  readonly rpcUrl: string;
+  readonly deployment: Deployment;
+  readonly signal: AbortSignal;
+  readonly log: Log;
+  /** The n-th account, funded with ether and with 10,000 of the asset. */
+  account(index: number): Promise<ChainClient>;
+  /** A store on an IPFS node of its own, connected to those made before. */
+  store(name: string): Promise<{ store: ModelStore; files: TaskFiles }>;
+  stop(): Promise<void>;
+}
+
+export async function startLocalNetwork(): Promise<LocalNetwork> {
+  const dir = mkdtempSync(join(tmpdir(), "ponas-agents-"));
+  const [port] = await freePorts(1);
+  const rpcUrl = `http://127.0.0.1:${port}`;
+  const stopped = new AbortController();
+  const { signal } = stopped;
+  const env = { ...process.env, PONAS_RPC_URL: rpcUrl, PONAS_PARENT: String(process.pid) };
+  const run = (args: string[]): ChildProcess => spawn(process.execPath, args, { env, stdio: "ignore" });
+  const chainProcess = run(["scripts/local-chain.ts", String(port)]);
+  await waitForRpc(rpcUrl, 60_000, signal);
+  const file = join(dir, "deployment.json");
+  const [code] = (await once(
+    run(["scripts/deploy.ts", "--out", file, "--id", `test-${process.pid}`, "--ephemeral", "--unbonding", "86400"]),
+    "close",
+  )) as [number | null];
+  if (code !== 0) throw new Error(`the deployment ended with ${code}`);
+  const deployment = readDeployment(file);
+  const log = createLog("test", { level: process.env.PONAS_TEST_LOG ?? "silent" });
+  const nodes: IpfsNode[] = [];
+
+  return {
+    dir,
+    rpcUrl,
+    deployment,
+    signal,
+    log,
+    account: async (index) => {
+      const { privateKey } = HDNodeWallet.fromPhrase(MNEMONIC, undefined, `m/44'/60'/0'/0/${index}`);
+      const chain = createChainClient({ rpcUrl, deployment, privateKey, log, signal, pollMs: 200 });
+      const { asset } = deployment;
+      await chain.send({ abi: localAssetAbi, address: asset, functionName: "faucet", args: [10_000n * 10n ** 18n] });
+      return chain;
+    },
+    store: async (name) => {
+      const peers = nodes.map(({ multiaddrs }) => multiaddrs[0]!);
+      const node = await startIpfsNode({ dir: join(dir, name), peers, signal });
+      nodes.push(node);
+      const store = createModelStore({ rpcUrl: node.rpcUrl, signal });
+      return { store, files: createTaskFiles({ store, signal, timeoutMs: 20_000 }) };
+    },
+    stop: async () => {
+      stopped.abort();
+      await Promise.all(nodes.map((node) => node.stop()));
+      chainProcess.kill("SIGTERM");
+      if (chainProcess.exitCode === null) await once(chainProcess, "close");
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
