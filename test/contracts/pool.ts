@@ -2,8 +2,9 @@ import { expect } from "chai";
 import { hexlify } from "ethers";
 
 import type { Address, Hex } from "../../offchain/protocol/bytes.ts";
-import { buildPointsTree, feeOf, paymentOf, splitReward, type PointsTree } from "../../offchain/pool/points-tree.ts";
+import { buildPointsTree, feeOf, paymentOf, splitReward } from "../../offchain/pool/points-tree.ts";
 import type { IPool, Pool } from "../../types/ethers-contracts/index.ts";
+import { accountOf, commitPool, good, leafOf, receiptOf, splitOf, win } from "./pool-support.ts";
 import {
   at,
   CANDIDATE_BOND,
@@ -22,42 +23,11 @@ import {
   settleAll,
   units,
   world,
-  type Model,
   type Signer,
   type World,
 } from "./support.ts";
 
-const good = modelOf("good", 36);
 const DAY = 24 * 60 * 60;
-const accountOf = (index: number): Address =>
-  ethers.getAddress(ethers.zeroPadValue(ethers.toBeHex(index + 1000), 20)) as Address;
-
-const splitOf = ({ root, depth, count, sum }: PointsTree): IPool.SplitStruct => ({ root, depth, count, sum });
-const leafOf = (tree: PointsTree, index: number): IPool.PointsLeafStruct => ({
-  index,
-  miner: tree.leaves[index]!.account,
-  points: tree.leaves[index]!.points,
-});
-
-const commitPool = (w: World, pool: Pool, taskId: bigint, model: Model) =>
-  pool.connect(w.manager).commit(taskId, w.commitmentOf(taskId, pool.target as string, model));
-
-/** The pool has won a task; its reward waits in the registry. */
-async function win(w: World, pool: Pool, model: Model = good, reward = REWARD): Promise<bigint> {
-  const taskId = await w.toTraining({ reward });
-  await commitPool(w, pool, taskId, model);
-  await goTo((await w.schedule(taskId)).trainingEnd);
-  await w.release(taskId);
-  await goTo((await w.schedule(taskId)).revealStart);
-  const seal = w.claimSealOf(taskId, pool.target as string, model);
-  await pool.connect(w.manager).reveal(taskId, model.opening, model.correct, seal);
-  await goTo((await w.schedule(taskId)).revealEnd);
-  await w.advance(taskId);
-  await w.toConfirmable(taskId, model);
-  await w.registry.confirm(taskId);
-  return taskId;
-}
-
 /** Won, collected, and split by these points. */
 async function split(w: World, pool: Pool, points: Record<string, bigint>, reward = REWARD) {
   const taskId = await win(w, pool, good, reward);
@@ -435,21 +405,6 @@ describe("splitting a reward", () => {
 });
 
 describe("a manager that posts no split", () => {
-  async function receiptOf(w: World, pool: Pool, taskId: bigint, miner: string, sequence: bigint, points: bigint) {
-    return w.receiptSigner.signTypedData(
-      { name: "ponas pool", version: "1", chainId: w.domain.chainId, verifyingContract: await pool.getAddress() },
-      {
-        Points: [
-          { name: "taskId", type: "uint256" },
-          { name: "miner", type: "address" },
-          { name: "sequence", type: "uint64" },
-          { name: "points", type: "uint128" },
-        ],
-      },
-      { taskId, miner, sequence, points },
-    );
-  }
-
   /** The settlement window has passed without a split. */
   async function vanished(overrides: Partial<IPool.PoolParamsStruct> = {}, reward = REWARD) {
     const w = await world();
