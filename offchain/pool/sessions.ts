@@ -1,0 +1,451 @@
+/**
+ * The miners that are connected: who they are, what they ask and send, and what they are told (docs/pool.md "Miner
+ * protocol"). Nothing a miner sends can stop the manager.
+ */
+import { createHash, randomBytes } from "node:crypto";
+
+import { and, eq, inArray, sql } from "drizzle-orm";
+
+import type { Address, Hex } from "../protocol/bytes.ts";
+import { PonasError, explainError } from "../protocol/errors.ts";
+import type { Log } from "../protocol/log.ts";
+import type { Queries } from "./database.ts";
+import { bestShare, jobOf, keepAlive, nextLease, type LeaseTask } from "./leases.ts";
+import {
+  CLOSE,
+  MANAGER_METHODS,
+  MINER_METHODS,
+  MODEL_CHUNK_BYTES,
+  RPC_ERROR,
+  type Benchmark,
+  type PointsReceipt,
+  type SignedShare,
+} from "./messages.ts";
+import { chunkAnswer, fetchModelBytes } from "./model-transfer.ts";
+import { latestReceipt } from "./points.ts";
+import { createRpcPeer, RpcError, type CallContext, type Handlers, type RpcPeer } from "./rpc.ts";
+import type { PoolRules } from "./rules.ts";
+import { leases, miners, models, sessions, shares, type LeaseRow, type SessionRow } from "./schema.ts";
+import type { Serial } from "./serial.ts";
+import type { ShareDesk, ShareTask, Verdict } from "./shares.ts";
+import { authorizeData, isSignedBy, type PoolIdentity } from "./signatures.ts";
+
+/** The task that is worked on. */
+export type OpenTask = LeaseTask & ShareTask;
+
+/** What the pool works on at the moment. */
+export interface Work {
+  task(): OpenTask | null;
+  /**
+   * Why there is no task. `final`: it is over; otherwise the manager has only just started and does not know yet what
+   * it works on, so that a share is not to be thrown away.
+   */
+  idle(): { readonly reason: string; readonly final: boolean };
+}
+
+/** One miner's end of a link, as the manager sees it. */
+export interface Channel {
+  send(text: string): void;
+  /** Ends the link, with a code of `CLOSE` and a reason for people. */
+  close(code: number, reason: string): void;
+}
+
+export interface Link {
+  /** Takes one message of the miner; never throws. */
+  receive(text: string): void;
+  /** The link is gone, for whatever reason. */
+  closed(): void;
+}
+
+export interface Sessions {
+  /** Takes a miner's new connection. */
+  connect(channel: Channel): Link;
+  /** The work has begun or ended: tells everyone the target and a job, or that there is none. */
+  announce(): void;
+  /** Drops strangers, and gives jobs to those without one. @param slow ids of sessions whose lease has just ended */
+  sweep(slow: ReadonlySet<string>): void;
+  /** Sends points receipts to their miners, where they are connected. */
+  hand(receipts: readonly PointsReceipt[]): void;
+  /** Ids of the sessions that are connected. */
+  online(): string[];
+  endAll(code: number, reason: string): void;
+}
+
+interface Connection {
+  readonly peer: RpcPeer<typeof MINER_METHODS>;
+  readonly since: number;
+  challenge: { readonly nonce: Hex; readonly expiresAt: number } | null;
+  subscribed: { readonly client: string; readonly benchmark: Benchmark; readonly token: string } | null;
+  session: { readonly id: string; readonly miner: Address } | null;
+  /** the lease that the miner was last told of */
+  lease: number | null;
+  end(code: number, reason: string): void;
+}
+
+const hashToken = (token: string): string => createHash("sha256").update(token).digest("hex");
+
+export function createSessions(options: {
+  readonly queries: Queries;
+  readonly identity: PoolIdentity;
+  /** address of the pool's receipt key */
+  readonly receiptKey: Address;
+  readonly rules: PoolRules;
+  readonly desk: ShareDesk;
+  readonly work: Work;
+  /** the order in which the manager writes */
+  readonly writing: Serial;
+  readonly clock: () => number;
+  readonly log: Log;
+  readonly signal: AbortSignal;
+}): Sessions {
+  const { queries, identity, receiptKey, rules, desk, work, writing, clock, log, signal } = options;
+  const connections = new Set<Connection>();
+  const authorised = (): Connection[] => [...connections].filter((connection) => connection.session !== null);
+  const sameSession = (id: string): Connection[] => authorised().filter((other) => other.session!.id === id);
+  const sameMiner = (miner: Address): Connection[] => authorised().filter((other) => other.session!.miner === miner);
+
+  /** Tells a miner of the lease that is its own now; it never hears of one that is not written. */
+  async function giveJob(connection: Connection): Promise<void> {
+    const { session } = connection;
+    if (session === null || !connections.has(connection)) return;
+    const task = work.task();
+    if (task === null) {
+      connection.lease = null;
+      return connection.peer.notify("mining.notify", { job: null, reason: work.idle().reason });
+    }
+    try {
+      const { lease, job } = await writing(() =>
+        queries.transaction(async (tx) => {
+          const [row] = await tx.select().from(sessions).where(eq(sessions.id, session.id));
+          const own = await nextLease(tx, { task, session: row!, now: clock(), rules, proposer: task.proposer });
+          return { lease: own, job: await jobOf(tx, own) };
+        }),
+      );
+      if (work.task() !== task || !connections.has(connection)) return;
+      connection.lease = lease.id;
+      connection.peer.notify("mining.notify", { job });
+    } catch (error) {
+      task.proposer.forget();
+      connection.lease = null;
+      log.warn({ miner: session.miner }, `No job for ${session.miner}: ${explainError(error)}`);
+      connection.peer.notify("mining.notify", { job: null, reason: explainError(error).slice(0, 500) });
+    }
+  }
+
+  async function giveTarget(to: readonly Connection[]): Promise<void> {
+    const task = work.task();
+    if (task === null) return;
+    const best = await bestShare(queries, task.taskId);
+    if (best === undefined) return;
+    const target = { taskId: best.taskId, best: { correct: best.correct, total: best.total } };
+    for (const { peer } of to) peer.notify("mining.set_target", target);
+  }
+
+  /** Pushes are not part of an answer: what fails in one is logged, and the next sweep makes up for it. */
+  function push(work: Promise<void>): void {
+    work.catch((error: unknown) => {
+      if (!signal.aborted) log.error({ err: error }, `A push to a miner failed: ${explainError(error)}`);
+    });
+  }
+
+  // ————— Links —————
+
+  function connect(channel: Channel): Link {
+    let offences = 0;
+    let over = false;
+    const closed = (): void => {
+      if (over) return;
+      over = true;
+      connections.delete(connection);
+      peer.end("The link to the miner has ended.");
+    };
+    const end = (code: number, reason: string): void => {
+      if (over) return;
+      closed();
+      channel.close(code, reason);
+    };
+    const offend = (reason: string): void => {
+      offences++;
+      log.debug({ miner: connection.session?.miner, offences }, `A message was refused: ${reason}`);
+      if (offences >= rules.maxOffences) {
+        end(CLOSE.offences, `${offences} messages against the protocol, the last one: ${reason}`);
+      }
+    };
+    const peer = createRpcPeer({
+      serves: MANAGER_METHODS,
+      handlers: handlersFor(() => connection, offend),
+      calls: MINER_METHODS,
+      send: (text) => channel.send(text),
+      onOffence: offend,
+      onDefect: (error, method) => {
+        if (!signal.aborted) log.error({ err: error }, `${method} failed: ${explainError(error)}`);
+      },
+    });
+    const connection: Connection = {
+      peer,
+      since: clock(),
+      challenge: null,
+      subscribed: null,
+      session: null,
+      lease: null,
+      end,
+    };
+    if (signal.aborted) end(CLOSE.goingAway, "The pool's manager is stopping.");
+    else connections.add(connection);
+    return { receive: (text) => peer.receive(text), closed };
+  }
+
+  function handlersFor(own: () => Connection, offend: (reason: string) => void): Handlers<typeof MANAGER_METHODS> {
+    const sessionOf = (): { id: string; miner: Address } => {
+      const { session } = own();
+      if (session === null) {
+        offend("not authorised");
+        throw new RpcError(RPC_ERROR.unauthorized, "mining.subscribe and mining.authorize come first.");
+      }
+      return session;
+    };
+    const refuse = (reason: string): RpcError => new RpcError(RPC_ERROR.refused, reason);
+
+    return {
+      "mining.subscribe": ({ client, benchmark, session }) => {
+        const connection = own();
+        if (connection.session !== null) throw refuse("This link is authorised already.");
+        const token = session ?? randomBytes(32).toString("hex");
+        connection.subscribed = { client, benchmark, token };
+        connection.challenge = {
+          nonce: `0x${randomBytes(32).toString("hex")}`,
+          expiresAt: clock() + rules.challengeMs,
+        };
+        const { chainId, pool } = identity;
+        const { challenge } = connection;
+        const { heartbeatMs } = rules;
+        return { session: token, chainId, pool, receiptKey, heartbeatMs, challenge };
+      },
+
+      "mining.authorize": async ({ miner, signature }, context) => {
+        const connection = own();
+        const { challenge, subscribed } = connection;
+        if (challenge === null || subscribed === null) {
+          offend("no challenge");
+          throw new RpcError(RPC_ERROR.unauthorized, "There is no open challenge: mining.subscribe comes first.");
+        }
+        // One answer a challenge, right or wrong.
+        connection.challenge = null;
+        if (clock() > challenge.expiresAt) throw new RpcError(RPC_ERROR.retry, "The challenge has expired.");
+        if (!(await isSignedBy(miner, authorizeData(identity, { miner, ...challenge }), signature))) {
+          offend("wrong signature");
+          throw new RpcError(RPC_ERROR.unauthorized, `The challenge is not signed by ${miner}.`);
+        }
+        await admit(connection, miner, subscribed, context);
+        return {};
+      },
+
+      "mining.submit": async (signed, context) => {
+        const connection = own();
+        const { miner } = sessionOf();
+        const task = work.task();
+        const earlier = await desk.recall(miner, signed);
+        if (earlier === null && task === null) {
+          const { reason, final } = work.idle();
+          throw new RpcError(final ? RPC_ERROR.refused : RPC_ERROR.retry, reason);
+        }
+        const verdict = earlier ?? (await judge(task!, connection, miner, signed));
+        if (verdict.kind === "accepted") {
+          context.afterReply(() => {
+            push(giveJob(connection));
+            if (verdict.best) push(giveTarget(authorised()));
+          });
+          log.info(
+            { lease: signed.share.lease, miner, ...signed.share.validation },
+            `Share of ${miner}: ${signed.share.validation.correct} of ${signed.share.validation.total}${verdict.best ? ", the best so far" : ""}.`,
+          );
+          return { receipt: verdict.receipt, best: verdict.best };
+        }
+        if (verdict.kind === "false") {
+          log.warn({ lease: signed.share.lease, miner }, `${miner} is banned: ${verdict.reason}`);
+          context.afterReply(() => {
+            for (const other of sameMiner(miner)) other.end(CLOSE.banned, verdict.reason);
+          });
+          throw new RpcError(RPC_ERROR.banned, verdict.reason);
+        }
+        if (verdict.offence) offend(verdict.reason);
+        context.afterReply(() => push(giveJob(connection)));
+        throw refuse(verdict.reason);
+      },
+
+      "mining.heartbeat": async ({ lease, epoch }, context) => {
+        const connection = own();
+        const { miner } = sessionOf();
+        const kept = await writing(async () => {
+          const row = await leaseOf(lease, miner);
+          return row === undefined ? undefined : keepAlive(queries, row, clock(), rules, epoch);
+        });
+        if (kept === undefined) {
+          context.afterReply(() => push(giveJob(connection)));
+          throw refuse(`Lease ${lease} is not yours any more.`);
+        }
+        return { heartbeatBy: kept.heartbeatBy, endsAt: kept.endsAt };
+      },
+
+      "mining.abandon": async ({ lease, outcome, reason }, context) => {
+        const connection = own();
+        const { miner } = sessionOf();
+        const task = work.task();
+        await writing(() =>
+          queries.transaction(async (tx) => {
+            const [row] = await tx
+              .update(leases)
+              .set({ state: outcome === "infeasible" ? "infeasible" : "expired", endsAt: clock(), refusal: reason })
+              .where(and(eq(leases.id, lease), eq(leases.miner, miner), inArray(leases.state, ["live", "expired"])))
+              .returning();
+            const proposed = row?.kind === "explore" && outcome === "infeasible" && row.taskId === task?.taskId;
+            if (proposed) await task.proposer.tell(tx, row.part!, row.architecture, 0);
+          }),
+        ).catch((error: unknown) => {
+          task?.proposer.forget();
+          throw error;
+        });
+        log.info({ lease, miner }, `${miner} gave lease ${lease} back as ${outcome}: ${reason}`);
+        if (outcome === "infeasible") context.afterReply(() => push(giveJob(connection)));
+        // A miner that stays all the same gets its next job with the sweep, and not faster than that.
+        else if (connection.lease === lease) connection.lease = null;
+        return {};
+      },
+
+      "mining.model": async ({ modelRoot, offset }) => {
+        const { miner } = sessionOf();
+        // A member sees a model only where a lease of its own starts from it.
+        const [row] = await queries
+          .select({
+            size: sql<number>`octet_length(${models.bytes})`.mapWith(Number),
+            chunk: sql<Uint8Array>`substring(${models.bytes} from ${offset + 1}::integer for ${MODEL_CHUNK_BYTES}::integer)`,
+          })
+          .from(models)
+          .innerJoin(shares, and(eq(shares.taskId, models.taskId), eq(shares.modelRoot, models.modelRoot)))
+          .innerJoin(leases, eq(leases.parentShare, shares.id))
+          .where(
+            and(
+              eq(models.modelRoot, modelRoot),
+              eq(leases.miner, miner),
+              eq(leases.continues, true),
+              inArray(leases.state, ["live", "expired"]),
+            ),
+          )
+          .limit(1);
+        if (row === undefined) throw refuse(`No lease of yours starts from the model ${modelRoot}.`);
+        if (offset >= row.size) throw refuse(`The model ${modelRoot} has only ${row.size} bytes.`);
+        return chunkAnswer(row.size, row.chunk);
+      },
+
+      "mining.points": async ({ taskId }) => {
+        const { miner } = sessionOf();
+        return { receipt: await latestReceipt(queries, taskId, miner) };
+      },
+    };
+  }
+
+  /** Writes an authorised miner's session down, or finds it again, and puts the link to work. */
+  async function admit(
+    connection: Connection,
+    miner: Address,
+    { client, benchmark, token }: NonNullable<Connection["subscribed"]>,
+    context: CallContext,
+  ): Promise<void> {
+    const id = hashToken(token);
+    const speed = benchmark.imagesPerSecond * benchmark.macs;
+    await writing(() =>
+      queries.transaction(async (tx) => {
+        await tx.insert(miners).values({ address: miner, firstSeen: clock() }).onConflictDoNothing();
+        const [known] = await tx.select().from(miners).where(eq(miners.address, miner));
+        if (known!.bannedAt !== null) {
+          const reason = `${miner} is banned from this pool. ${known!.banReason}`;
+          context.afterReply(() => connection.end(CLOSE.banned, reason));
+          throw new RpcError(RPC_ERROR.banned, reason);
+        }
+        const [earlier] = await tx.select().from(sessions).where(eq(sessions.id, id));
+        if (earlier !== undefined && earlier.miner !== miner) {
+          throw new RpcError(RPC_ERROR.unauthorized, "The session belongs to another account.");
+        }
+        const others = new Set(sameMiner(miner).map((other) => other.session!.id));
+        if (!others.has(id) && others.size >= rules.maxSessionsPerMiner) {
+          throw new RpcError(RPC_ERROR.retry, `${miner} has ${others.size} sessions already.`);
+        }
+        const fresh: SessionRow = { id, miner, client, speed, measured: 0, lastSeen: clock() };
+        // What was measured outlives a reconnection; only a claim is replaced by a new claim.
+        const kept = earlier !== undefined && earlier.measured > 0 ? {} : { speed };
+        await tx
+          .insert(sessions)
+          .values(fresh)
+          .onConflictDoUpdate({ target: sessions.id, set: { client, lastSeen: clock(), ...kept } });
+      }),
+    );
+    for (const other of sameSession(id)) {
+      if (other !== connection) other.end(CLOSE.replaced, "Another connection goes on with this session.");
+    }
+    if (!connections.has(connection)) return;
+    connection.session = { id, miner };
+    log.info({ miner, client }, `${miner} has joined.`);
+    context.afterReply(() => {
+      push(giveTarget([connection]));
+      push(giveJob(connection));
+    });
+  }
+
+  async function leaseOf(lease: number, miner: Address): Promise<LeaseRow | undefined> {
+    const [row] = await queries
+      .select()
+      .from(leases)
+      .where(and(eq(leases.id, lease), eq(leases.miner, miner)));
+    return row;
+  }
+
+  /** The desk's verdict; what only delayed it goes back as "try again". */
+  async function judge(task: OpenTask, connection: Connection, miner: Address, signed: SignedShare): Promise<Verdict> {
+    const deadline = AbortSignal.any([signal, AbortSignal.timeout(rules.modelTimeoutMs)]);
+    try {
+      return await desk.submit(task, miner, signed, (modelRoot, maxBytes) =>
+        fetchModelBytes(modelRoot, maxBytes, (request) =>
+          connection.peer.request("mining.model", request, { timeoutMs: rules.modelTimeoutMs, signal: deadline }),
+        ),
+      );
+    } catch (error) {
+      const delayed = error instanceof PonasError || error instanceof RpcError;
+      if (!delayed) throw error;
+      const reason =
+        deadline.aborted && !signal.aborted
+          ? `The model ${signed.share.modelRoot} was not handed over within ${rules.modelTimeoutMs / 1000} s.`
+          : explainError(error);
+      log.warn({ lease: signed.share.lease, miner }, `The share of lease ${signed.share.lease} waits: ${reason}`);
+      throw new RpcError(RPC_ERROR.retry, reason);
+    }
+  }
+
+  return {
+    connect,
+    announce() {
+      push(giveTarget(authorised()));
+      for (const connection of authorised()) push(giveJob(connection));
+    },
+    sweep(slow) {
+      const now = clock();
+      for (const connection of connections) {
+        if (connection.session === null && now > connection.since + rules.challengeMs) {
+          connection.end(CLOSE.silent, `Nobody authorised this link within ${rules.challengeMs / 1000} s.`);
+        }
+      }
+      if (work.task() === null) return;
+      for (const connection of authorised()) {
+        if (connection.lease === null || slow.has(connection.session!.id)) push(giveJob(connection));
+      }
+    },
+    hand(receipts) {
+      for (const receipt of receipts) {
+        for (const { peer } of sameMiner(receipt.miner)) peer.notify("mining.points", receipt);
+      }
+    },
+    online: () => authorised().map((connection) => connection.session!.id),
+    endAll(code, reason) {
+      for (const connection of [...connections]) connection.end(code, reason);
+    },
+  };
+}
