@@ -24,7 +24,12 @@ export default defineConfig({
   paths: { tests: { mocha: "./test/contracts", solidity: "./test/solidity" } },
   networks: {
     default: { type: "edr-simulated", chainType: "l1" },
-    chain: { type: "edr-simulated", chainType: "l1", chainId: 31337, mining: { auto: false, interval: BLOCK_INTERVAL } },
+    chain: {
+      type: "edr-simulated",
+      chainType: "l1",
+      chainId: 31337,
+      mining: { auto: false, interval: BLOCK_INTERVAL },
+    },
     localhost: { type: "http", chainType: "l1", url: process.env.PONAS_RPC_URL ?? "http://127.0.0.1:8545" },
   },
   ignition: {
