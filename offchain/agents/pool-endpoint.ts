@@ -61,7 +61,7 @@ function shorten(reason: string): string {
  * @throws PonasError bad-input where the port is taken or may not be used
  */
 export async function startPoolEndpoint(options: {
-  readonly manager: PoolManager;
+  readonly manager: Pick<PoolManager, "connect">;
   readonly host: string;
   readonly port: number;
   readonly signal: AbortSignal;

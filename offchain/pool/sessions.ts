@@ -249,7 +249,7 @@ export function createSessions(options: {
           const { reason, final } = work.idle();
           throw new RpcError(final ? RPC_ERROR.refused : RPC_ERROR.retry, reason);
         }
-        const verdict = earlier ?? (await judge(task!, connection, miner, signed));
+        const verdict = earlier ?? (await judge(task!, connection, miner, signed, offend));
         if (verdict.kind === "accepted") {
           context.afterReply(() => {
             push(giveJob(connection));
@@ -400,7 +400,13 @@ export function createSessions(options: {
   }
 
   /** The desk's verdict; what only delayed it goes back as "try again". */
-  async function judge(task: OpenTask, connection: Connection, miner: Address, signed: SignedShare): Promise<Verdict> {
+  async function judge(
+    task: OpenTask,
+    connection: Connection,
+    miner: Address,
+    signed: SignedShare,
+    offend: (reason: string) => void,
+  ): Promise<Verdict> {
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(rules.modelTimeoutMs)]);
     try {
       return await desk.submit(task, miner, signed, (modelRoot, maxBytes) =>
@@ -416,6 +422,8 @@ export function createSessions(options: {
           ? `The model ${signed.share.modelRoot} was not handed over within ${rules.modelTimeoutMs / 1000} s.`
           : explainError(error);
       log.warn({ lease: signed.share.lease, miner }, `The share of lease ${signed.share.lease} waits: ${reason}`);
+      // No honest program hands over chunks that do not fit each other.
+      if (error instanceof PonasError && error.code === "integrity") offend(reason);
       throw new RpcError(RPC_ERROR.retry, reason);
     }
   }

@@ -252,6 +252,10 @@ describe("The pool's manager", function () {
       );
       const bob = await miner(2).join();
       expect((await bob.job(0)).seed).to.equal(second.seed);
+      // A miner that stays after all gets another one with the next sweep.
+      await pool.manager.sweep();
+      const third = await ada.job(2);
+      expect([first.seed, second.seed]).not.to.include(third.seed);
     });
 
     it("goes on after a restart with the same task, sessions, leases and shares", async () => {
@@ -447,6 +451,29 @@ describe("The pool's manager", function () {
       await ada.submit(trial);
     });
 
+    it("gives up a trial that was handed out too often", async () => {
+      await start({ rules: { heartbeatMs: 1000, maxAttempts: 2 } });
+      await pool.manager.openTask(taskOf(1n));
+      const seeds = [];
+      for (const key of [1, 2, 3]) {
+        seeds.push((await (await miner(key).join()).job(0)).seed);
+        pool.advance(2000);
+      }
+      expect(seeds[1]).to.equal(seeds[0]);
+      expect(seeds[2]).not.to.equal(seeds[0]);
+    });
+
+    it("ends the link of a miner whose chunks never fit each other", async () => {
+      await start({ rules: { maxOffences: 2 } });
+      await pool.manager.openTask(taskOf(1n));
+      const ada = await miner(1).join();
+      const { share } = await trialOf(await ada.job(0));
+      const tooMuch = { length: 50, subarray: () => new Uint8Array(60) } as unknown as Uint8Array;
+      ada.models.set(share.modelRoot, tooMuch);
+      for (let attempt = 0; attempt < 2; attempt++) await ada.submitShare(share).catch(() => undefined);
+      expect(ada.closed!.code).to.equal(CLOSE.offences);
+    });
+
     it("takes no share after the task's end, nor after the task was closed", async () => {
       await start();
       await pool.manager.openTask(taskOf(1n, { endsAt: pool.now() + 10_000 }));
@@ -459,6 +486,7 @@ describe("The pool's manager", function () {
       await bob.until(() => bob.jobs.at(-1) === null);
       const late = await refusalOf(bob.submit(await trialOf(bob.jobs[0]!)));
       expect(late.message).to.equal("The training phase is over.");
+      expect(late.code).to.equal(RPC_ERROR.refused);
     });
 
     it("keeps an honest miner's share apart from a failing evaluator", async () => {
