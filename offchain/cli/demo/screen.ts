@@ -97,7 +97,7 @@ export function createScreen(stream: NodeJS.WriteStream): Screen {
       if (event === "trial" || event === "training") {
         const line = miners.get(name) ?? { trials: 0, best: "–", doing: "" };
         if (event === "trial") line.trials += 1;
-        if (typeof record.best === "string") line.best = record.best;
+        if (typeof record.best === "string" && record.best !== "–") line.best = record.best;
         line.doing = msg;
         miners.set(name, line);
       }
