@@ -3,12 +3,9 @@
  * heads. Built for level-triggered agents: nothing here depends on having seen an event, an RPC that goes away is
  * waited for, and a transaction counts as done only when its receipt is still there at the wanted depth.
  */
-import { JsonRpcProvider, Network, Transaction, Wallet } from "ethers";
+import { FetchRequest, JsonRpcProvider, Network, Transaction, Wallet } from "ethers";
 import {
-  BaseError,
-  ContractFunctionRevertedError,
   createPublicClient,
-  decodeErrorResult,
   defineChain,
   encodeFunctionData,
   http,
@@ -17,12 +14,14 @@ import {
   type ContractFunctionName,
   type ContractFunctionReturnType,
   type PublicClient,
+  type Transport,
   type TypedDataDomain,
 } from "viem";
 
 import type { Address, Domain, Hex } from "./bytes.ts";
+import { answered, isOutage, isTaken, notANode, notTaken, permitted } from "./chain-errors.ts";
 import type { Deployment } from "./deployment.ts";
-import { PonasError } from "./errors.ts";
+import { PonasError, explainError } from "./errors.ts";
 import type { Log } from "./log.ts";
 import { sleep, withRetry } from "./wait.ts";
 
@@ -61,14 +60,19 @@ export interface ChainClient {
   readonly domain: Domain;
   /** The account that signs. @throws PonasError wrong-key where the client was made without a key */
   readonly account: Address;
+  /** For logs, receipts and code; like everything here it waits out an RPC that went away. */
   readonly client: PublicClient;
-  /** A view's value at the latest block; waits out an RPC that went away. */
+  /**
+   * A view's value at the latest block.
+   * @throws PonasError reverted, where the view refuses; chain-mismatch, where there is no such contract
+   */
   read<const A extends Abi, N extends ReadName<A>>(
     request: ReadRequest<A, N>,
   ): Promise<ContractFunctionReturnType<A, "view" | "pure", N>>;
   /**
    * Sends one call and waits until it is mined, `depth` blocks deep. Calls of one client go one after another.
-   * @throws PonasError "reverted" naming the contract's error, where the chain refuses the call
+   * @throws PonasError reverted naming the contract's error, where the chain refuses the call; unavailable where the
+   * account cannot pay for gas, or where another transaction of the same account came first
    */
   send<const A extends Abi, N extends WriteName<A>>(request: SendRequest<A, N>): Promise<Sent>;
   head(): Promise<Head>;
@@ -105,26 +109,11 @@ export interface ChainClientOptions {
 /** A gas limit is the estimate and a third: a state that moved between estimate and mining must not run dry. */
 const padGas = (estimate: bigint): bigint => (estimate * 4n) / 3n + 20_000n;
 
+/** A node that takes a request and does not answer it within this is away. */
+const REQUEST_TIMEOUT_MS = 10_000;
+
 /** After this long without a receipt the same nonce is offered again with more of a fee. */
 const BUMP_AFTER_MS = 30_000;
-
-function isOutage(error: unknown): boolean {
-  if (error instanceof BaseError) {
-    return (
-      error.walk(
-        (cause) =>
-          cause instanceof Error &&
-          ["HttpRequestError", "TimeoutError", "SocketClosedError", "WebSocketRequestError"].includes(cause.name),
-      ) !== null
-    );
-  }
-  const { code, message } = error as { code?: unknown; message?: unknown };
-  return (
-    (typeof code === "string" &&
-      ["NETWORK_ERROR", "SERVER_ERROR", "TIMEOUT", "ECONNREFUSED", "ECONNRESET"].includes(code)) ||
-    (typeof message === "string" && /ECONNREFUSED|ECONNRESET|fetch failed|socket hang up/.test(message))
-  );
-}
 
 /** Parses a private key. The key itself never appears in the message. @throws PonasError wrong-key */
 export function walletOf(privateKey: string): Wallet {
@@ -146,14 +135,6 @@ export function createChainClient(options: ChainClientOptions): ChainClient {
     nativeCurrency: { name: "Ether", symbol: "ETH", decimals: 18 },
     rpcUrls: { default: { http: [rpcUrl] } },
   });
-  const client: PublicClient = createPublicClient({
-    chain,
-    transport: http(rpcUrl, { retryCount: 0, timeout: 10_000 }),
-    cacheTime: 0,
-  });
-  const network = Network.from(deployment.chainId);
-  const provider = new JsonRpcProvider(rpcUrl, network, { staticNetwork: network, batchMaxCount: 1 });
-
   let away = false;
   const patiently = <T>(work: () => Promise<T>): Promise<T> =>
     withRetry(work, {
@@ -175,6 +156,23 @@ export function createChainClient(options: ChainClientOptions): ChainClient {
       return value;
     });
 
+  // The patience sits in the transport, so that every request has it, whoever makes it.
+  const timeout = Math.min(REQUEST_TIMEOUT_MS, patienceMs);
+  const transport: Transport = (parameters) => {
+    const plain = http(rpcUrl, { retryCount: 0, timeout })(parameters);
+    const request = async (args: Parameters<typeof plain.request>[0]) => {
+      const result = await patiently(() => plain.request(args));
+      if (result === undefined) throw notANode(rpcUrl, `it has no answer to ${args.method}`);
+      return result;
+    };
+    return { ...plain, request: request as typeof plain.request };
+  };
+  const client: PublicClient = createPublicClient({ chain, transport, cacheTime: 0 });
+  const network = Network.from(deployment.chainId);
+  const request = new FetchRequest(rpcUrl);
+  request.timeout = timeout;
+  const provider = new JsonRpcProvider(request, network, { staticNetwork: network, batchMaxCount: 1 });
+
   const signer = (): Wallet => {
     if (wallet === undefined) {
       throw new PonasError("wrong-key", "This needs a private key, and none was given.", {
@@ -184,21 +182,10 @@ export function createChainClient(options: ChainClientOptions): ChainClient {
     return wallet;
   };
 
+  const latestBlock = () => answered(rpcUrl, () => client.getBlock({ blockTag: "latest" }));
   const head = async (): Promise<Head> => {
-    const { number, hash, timestamp } = await patiently(() => client.getBlock({ blockTag: "latest" }));
+    const { number, hash, timestamp } = await latestBlock();
     return { number, hash, timestamp };
-  };
-
-  /** Signs for a nonce and broadcasts; the same bytes again are not an error. */
-  const broadcast = async (raw: string): Promise<void> => {
-    try {
-      await provider.send("eth_sendRawTransaction", [raw]);
-    } catch (error) {
-      if (isOutage(error)) return; // the loop around us offers it again
-      const text = error instanceof Error ? error.message : String(error);
-      if (!/already known|known transaction|already imported|nonce too low|nonce is too low|underpriced/i.test(text))
-        throw error;
-    }
   };
 
   const findReceipt = async (hashes: readonly Hex[]) => {
@@ -219,32 +206,47 @@ export function createChainClient(options: ChainClientOptions): ChainClient {
   const sendNow = async (to: Address, data: Hex, abi: Abi, name: string): Promise<Sent> => {
     const from = signer();
     const account = from.address as Address;
-    let estimate: bigint;
-    try {
-      estimate = await patiently(() => client.estimateGas({ account, to, data }));
-    } catch (error) {
-      throw refusal(error, abi, name);
-    }
+    const estimate = await permitted(name, abi, () => client.estimateGas({ account, to, data }));
     const nonce = await patiently(() => provider.getTransactionCount(account, "latest"));
+    const hashes: Hex[] = [];
     let tip = 1_000_000_000n;
-    const sign = async (): Promise<{ raw: string; hash: Hex }> => {
-      const block = await patiently(() => client.getBlock({ blockTag: "latest" }));
-      const raw = await from.signTransaction({
+    let maxFee = 0n;
+    let raw = "";
+    let taken = false;
+
+    /** Hands the transaction to the node; the same bytes again are not an error. */
+    const broadcast = async (): Promise<void> => {
+      try {
+        await provider.send("eth_sendRawTransaction", [raw]);
+        taken = true;
+      } catch (error) {
+        if (isOutage(error)) return; // the loop below offers it again
+        if (isTaken(error)) taken = true;
+        else if (taken) log.debug({ err: error }, `${name} was offered again, and refused`);
+        else throw notTaken(error, name);
+      }
+    };
+    const offer = async (): Promise<void> => {
+      const block = await latestBlock();
+      const enough = 2n * (block.baseFeePerGas ?? 0n) + tip;
+      const raised = (maxFee * 9n) / 8n; // nodes replace a transaction only for a tenth more
+      maxFee = enough > raised ? enough : raised;
+      raw = await from.signTransaction({
         type: 2,
         chainId: deployment.chainId,
         nonce,
         to,
         data,
         gasLimit: padGas(estimate),
-        maxFeePerGas: 2n * (block.baseFeePerGas ?? 0n) + tip,
+        maxFeePerGas: maxFee,
         maxPriorityFeePerGas: tip,
       });
-      return { raw, hash: Transaction.from(raw).hash as Hex };
+      hashes.push(Transaction.from(raw).hash as Hex);
+      await broadcast();
     };
-    let offer = await sign();
-    const hashes: Hex[] = [offer.hash];
+
     let offeredAt = performance.now();
-    await broadcast(offer.raw);
+    await offer();
     for (let round = 0; ; round++) {
       const receipt = await findReceipt(hashes);
       if (receipt !== null) {
@@ -262,17 +264,15 @@ export function createChainClient(options: ChainClientOptions): ChainClient {
         }
       } else if (performance.now() - offeredAt > BUMP_AFTER_MS) {
         tip = (tip * 3n) / 2n;
-        offer = await sign();
-        hashes.push(offer.hash);
         offeredAt = performance.now();
-        await broadcast(offer.raw);
+        await offer();
       } else if (round % 10 === 9) {
         const next = await patiently(() => provider.getTransactionCount(account, "latest"));
         if (next > nonce && (await findReceipt(hashes)) === null) {
           // Sent before a crash, or by a second process on this key: read the state anew and decide again.
           throw new PonasError("unavailable", `${name} was overtaken by another transaction of ${account}.`);
         }
-        await broadcast(offer.raw); // a restarted node may have lost its pool
+        await broadcast(); // a restarted node may have lost its pool
       }
       await sleep(Math.min(pollMs, 300), signal);
     }
@@ -285,7 +285,8 @@ export function createChainClient(options: ChainClientOptions): ChainClient {
       return signer().address as Address;
     },
     client,
-    read: (request) => patiently(() => client.readContract(request as never)) as never,
+    read: ({ abi, ...call }) =>
+      permitted(call.functionName, abi, () => client.readContract({ abi, ...call } as never)) as never,
     send: (request) => {
       const { abi, address, functionName, args } = request;
       const data = encodeFunctionData({ abi, functionName, args } as never);
@@ -294,6 +295,7 @@ export function createChainClient(options: ChainClientOptions): ChainClient {
     head,
     heads: async function* () {
       let last: Hex | undefined;
+      let complaint: string | undefined;
       while (!signal.aborted) {
         try {
           const latest = await head();
@@ -301,12 +303,14 @@ export function createChainClient(options: ChainClientOptions): ChainClient {
             last = latest.hash;
             yield latest;
           }
-          await sleep(pollMs, signal);
+          complaint = undefined;
         } catch (error) {
           if (signal.aborted) return;
-          if (!(error instanceof PonasError && error.retryable)) throw error;
-          log.warn(error.message);
+          const sentence = explainError(error);
+          if (sentence !== complaint) log.warn(sentence);
+          complaint = sentence;
         }
+        await sleep(pollMs, signal).catch(() => undefined); // the loop's condition sees the signal
       }
     },
     signTypedData: async ({ domain, types, message }) => (await signer().signTypedData(domain, types, message)) as Hex,
@@ -315,50 +319,12 @@ export function createChainClient(options: ChainClientOptions): ChainClient {
   };
 }
 
-/** Turns a failed estimate into a sentence with the contract's own error in it. */
-function refusal(error: unknown, abi: Abi, name: string): unknown {
-  if (!(error instanceof BaseError)) return error;
-  const revert = error.walk((cause) => cause instanceof ContractFunctionRevertedError);
-  if (revert instanceof ContractFunctionRevertedError && revert.data !== undefined) {
-    return new PonasError("reverted", `${name} was refused: ${revert.data.errorName}.`, { cause: error });
-  }
-  const data = revertData(error);
-  if (data !== undefined && data !== "0x") {
-    try {
-      const { errorName, args } = decodeErrorResult({ abi, data });
-      const details = args === undefined || args.length === 0 ? "" : `(${args.map(String).join(", ")})`;
-      return new PonasError("reverted", `${name} was refused: ${errorName}${details}.`, { cause: error });
-    } catch {
-      // an error of another contract: fall through to the node's own words
-    }
-  }
-  const sentence = error.shortMessage.replace(/\s+/g, " ").replace(/\.$/, "");
-  return new PonasError("reverted", `${name} was refused: ${sentence}.`, { cause: error });
-}
-
-function revertData(error: BaseError): Hex | undefined {
-  let found: Hex | undefined;
-  error.walk((cause) => {
-    const data = (cause as { data?: unknown }).data;
-    const hex = typeof data === "object" && data !== null ? (data as { data?: unknown }).data : data;
-    if (typeof hex === "string" && /^0x[0-9a-f]*$/i.test(hex)) found = hex as Hex;
-    return false;
-  });
-  return found;
-}
-
-/** The name of the contract's error in a "reverted" PonasError's sentence, or undefined. */
-export function refusedBy(error: unknown): string | undefined {
-  if (!(error instanceof PonasError) || error.code !== "reverted") return undefined;
-  return /was refused: ([A-Z]\w*)/.exec(error.message)?.[1];
-}
-
 /**
  * Makes sure that node, deployment and code agree before an agent acts on them.
  * @throws PonasError chain-mismatch naming what differs
  */
 export async function checkDeployment({ client, deployment }: ChainClient, rpcUrl: string): Promise<void> {
-  const chainId = await client.getChainId();
+  const chainId = await answered(rpcUrl, () => client.getChainId());
   if (chainId !== deployment.chainId) {
     throw new PonasError(
       "chain-mismatch",
@@ -367,7 +333,7 @@ export async function checkDeployment({ client, deployment }: ChainClient, rpcUr
     );
   }
   for (const part of ["registry", "stake", "asset", "poolFactory"] as const) {
-    const code = await client.getCode({ address: deployment[part] });
+    const code = await answered(rpcUrl, () => client.getCode({ address: deployment[part] }));
     if (code === undefined || code === "0x") {
       throw new PonasError(
         "chain-mismatch",
