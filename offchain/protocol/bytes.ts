@@ -257,4 +257,44 @@ export function validatorSeal(
   return keccak256(encodeAbiParameters(SEAL, [TAG.seal, chainId, registry, taskId, commitment, validator, result]));
 }
 
+// ————— Ledger —————
+
+/** One block of the model ledger, but for its hash. */
+export interface LedgerBlockFields {
+  readonly height: bigint;
+  readonly parent: Hex;
+  readonly taskId: bigint;
+  readonly winner: Address;
+  readonly modelRoot: Hex;
+  /** binary CIDv1 */
+  readonly modelCid: Uint8Array;
+  readonly correct: number;
+  readonly total: number;
+  /** seconds since 1970 */
+  readonly time: number;
+}
+
+const BLOCK = parseAbiParameters(
+  "bytes32, bytes32, uint256, uint256, address, bytes32, bytes32, uint32, uint32, uint40",
+);
+
+/** block = H(T"block", parent, height, taskId, winner, modelRoot, keccak256(modelCid), correct, total, time). */
+export function ledgerBlockHash(block: LedgerBlockFields): Hex {
+  const { parent, height, taskId, winner, modelRoot, modelCid, correct, total, time } = block;
+  return keccak256(
+    encodeAbiParameters(BLOCK, [
+      TAG.block,
+      parent,
+      height,
+      taskId,
+      winner,
+      modelRoot,
+      keccak256(modelCid),
+      correct,
+      total,
+      time,
+    ]),
+  );
+}
+
 export { bytesToHex, hexToBytes, keccak256 };

@@ -14,7 +14,7 @@ import { openStorage } from "../../agents/storage.ts";
 import { createTaskFiles } from "../../agents/task-files.ts";
 import { evaluateModel } from "../../evaluation/evaluate.ts";
 import { localAssetAbi } from "../../protocol/abi.ts";
-import type { Address } from "../../protocol/bytes.ts";
+import { ledgerBlockHash, type Address } from "../../protocol/bytes.ts";
 import { createChainClient, type ChainClient } from "../../protocol/chain-client.ts";
 import { readDeployment, type Deployment } from "../../protocol/deployment.ts";
 import { PonasError } from "../../protocol/errors.ts";
@@ -187,6 +187,10 @@ async function playRound(
   const block = await registry.blockOf(taskId);
   if (block === undefined)
     throw new PonasError("not-found", `Task ${taskId} ended without a block (${task.voidReason}).`);
+
+  if (ledgerBlockHash(block) !== block.hash) {
+    throw new PonasError("integrity", `Block ${block.height} does not hash to ${block.hash}.`);
+  }
 
   onStep("waiting until everyone is paid");
   const contract = createPoolContract(chain, pool);
