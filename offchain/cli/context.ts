@@ -96,12 +96,7 @@ export interface DaemonOptions {
 
 export function addChainOptions(command: Command): Command {
   return command
-    .option(
-      "--rpc <url>",
-      "JSON-RPC endpoint of the chain",
-      endpoint,
-      process.env.PONAS_RPC_URL ?? "http://127.0.0.1:8545",
-    )
+    .option("--rpc <url>", "JSON-RPC endpoint of the chain", process.env.PONAS_RPC_URL ?? "http://127.0.0.1:8545")
     .option("--patience <s>", "how long to wait for a chain that is away", wholeNumber("--patience", 1, 86_400), 60)
     .option("--deployment <file>", "addresses of the contracts", process.env.PONAS_DEPLOYMENT ?? "deployment.json")
     .option("--key-file <file>", "file with the account's private key (else the variable PONAS_PRIVATE_KEY)")
@@ -144,6 +139,7 @@ async function connect(
   { rpc, depth, patience }: DaemonOptions,
   rest: Pick<ChainClientOptions, "deployment" | "privateKey" | "log" | "signal">,
 ): Promise<ChainClient> {
+  checkEndpoint(rpc);
   const chain = createChainClient({ ...rest, rpcUrl: rpc, depth, patienceMs: patience * 1000 });
   await checkDeployment(chain, rpc);
   return chain;
@@ -166,12 +162,11 @@ function readKey(keyFile: string | undefined): string {
 
 // ————— Parsing of options —————
 
-function endpoint(text: string): string {
+function checkEndpoint(text: string): void {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !["http:", "https:"].includes(url.protocol)) {
     throw new PonasError("usage", `--rpc takes a URL such as http://127.0.0.1:8545, not "${text}".`);
   }
-  return text;
 }
 
 /** A parser of whole numbers for commander. @throws PonasError usage */
