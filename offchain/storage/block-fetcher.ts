@@ -6,7 +6,7 @@ import { sleep } from "../protocol/wait.ts";
 /** Reads a block from the folder or, for as long as the signal lets it, from peers. */
 export type FetchBlock = (cid: CID, signal: AbortSignal) => Promise<Uint8Array>;
 
-const FIRST_PATIENCE_MS = 500;
+const FIRST_PATIENCE_MS = 1000;
 const LAST_PATIENCE_MS = 30_000;
 /** A file that cannot be read is reported as missing too, and will not get better. */
 const MAX_LOST = 3;
@@ -36,8 +36,8 @@ export function createBlockFetcher(blocks: Blocks): FetchBlock {
 
   async function insist(cid: CID, signal: AbortSignal): Promise<Uint8Array> {
     let lost = 0;
-    for (let patience = FIRST_PATIENCE_MS; ; patience = Math.min(2 * patience, LAST_PATIENCE_MS)) {
-      const turn = AbortSignal.timeout(patience);
+    for (let patience = FIRST_PATIENCE_MS; ; patience = Math.min(1.5 * patience, LAST_PATIENCE_MS)) {
+      const turn = AbortSignal.timeout(Math.round(patience));
       try {
         return await read(cid, AbortSignal.any([signal, turn]));
       } catch (error) {

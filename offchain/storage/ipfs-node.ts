@@ -93,8 +93,9 @@ export async function startIpfsNode(options: IpfsNodeOptions): Promise<IpfsNode>
           connectionManager: { inboundConnectionThreshold: 64, maxIncomingPendingConnections: 64 },
         },
       ),
-      // its ledger would refuse a block for that long to a peer that lost it
-      { doNotResendBlockWindow: 0 },
+      // For that long its ledger gives a block no second time, so a peer that lost it has to wait. Not zero: a peer
+      // that asks who has a block before it asks for it, as Kubo does, must come back within that time.
+      { doNotResendBlockWindow: 1000 },
     );
     undo.push(async () => {
       await helia.stop();

@@ -3,12 +3,20 @@ import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "no
 import { connect as connectTcp } from "node:net";
 import { join } from "node:path";
 
+import { withBitswap } from "@helia/bitswap";
+import { withLibp2pLight } from "@helia/libp2p";
+import { identify } from "@libp2p/identify";
+import { noise } from "@libp2p/noise";
+import { tcp } from "@libp2p/tcp";
+import { yamux } from "@libp2p/yamux";
 import { expect } from "chai";
+import { createHeliaLight } from "helia";
+import { multiaddr } from "kubo-rpc-client";
 
-import { cidOf } from "../../offchain/storage/cid.ts";
+import { cidOf, parseCid, type CID } from "../../offchain/storage/cid.ts";
 import { startIpfsNode } from "../../offchain/storage/ipfs-node.ts";
 import { createModelStore } from "../../offchain/storage/model-store.ts";
-import { createBench, failure } from "./support.ts";
+import { createBench, failure, randomBytes } from "./support.ts";
 
 const isOpen = (port: number): Promise<boolean> =>
   new Promise((resolve) => {
@@ -79,7 +87,7 @@ describe("The embedded IPFS node", function () {
     const here = await failure(startIpfsNode({ dir: join(dir, ".", "..", dir.split("/").at(-1)!) }));
     expect(here.code).equal("bad-input");
     expect(here.message).equal(`The IPFS folder ${dir} is in use by another node of this process.`);
-    expect(readFileSync(join(dir, "lock"), "utf8")).equal(`${process.pid}\n`);
+    expect(parseInt(readFileSync(join(dir, "lock"), "utf8"), 10)).equal(process.pid);
     await node.stop();
 
     writeFileSync(join(dir, "lock"), `${process.ppid}\n`);
@@ -173,5 +181,39 @@ describe("The embedded IPFS node", function () {
     expect((await impatient).code).equal("unavailable");
     await createModelStore({ rpcUrl: a.rpcUrl }).put(bytes);
     for (const got of await patient) expect(got).length(bytes.length);
+  });
+
+  it("serves a peer that asks who has a block before it asks for it, as Kubo does", async () => {
+    const node = await bench.node();
+    const bytes = randomBytes(1, 500_000);
+    const { cid } = await createModelStore({ rpcUrl: node.rpcUrl }).put(bytes);
+    const helia = withBitswap(
+      withLibp2pLight(createHeliaLight(), {
+        addresses: { listen: [] },
+        transports: [tcp()],
+        connectionEncrypters: [noise()],
+        streamMuxers: [yamux()],
+        services: { identify: identify() },
+      }),
+    );
+    await helia.start();
+    bench.later(() => helia.stop());
+    const { remotePeer } = await helia.libp2p.dial(multiaddr(node.multiaddrs[0]!));
+    // what Kubo's sessions do; Helia's own wants never ask first, so this goes to where they are made of
+    type Ask = (
+      cid: CID,
+      peer: typeof remotePeer,
+      options: { signal: AbortSignal },
+    ) => Promise<{ block?: Uint8Array; has: boolean }>;
+    const { blockBrokers } = helia as unknown as {
+      blockBrokers: { bitswap: { wantList: Record<"wantSessionPresence" | "wantSessionBlock", Ask> } }[];
+    };
+    const { wantList } = blockBrokers[0]!.bitswap;
+    const signal = AbortSignal.timeout(3000);
+    const first = await wantList.wantSessionPresence(parseCid(cid), remotePeer, { signal });
+    expect(first).include({ has: true }).and.not.property("block");
+    await new Promise((resolve) => setTimeout(resolve, 50)); // on its way
+    const { block } = await wantList.wantSessionBlock(parseCid(cid), remotePeer, { signal });
+    expect(Buffer.from(block!).equals(bytes)).equal(true);
   });
 });
