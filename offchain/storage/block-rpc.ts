@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { z } from "zod";
 
 import { PonasError } from "../protocol/errors.ts";
-import { refusal, unreachable } from "./rpc-errors.ts";
+import { refusal, unreachable } from "./store-errors.ts";
 import type { ReadBlock } from "./verified-file.ts";
 
 /** No block that bitswap carries is larger. */

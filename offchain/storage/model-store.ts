@@ -6,7 +6,7 @@ import { PonasError } from "../protocol/errors.ts";
 import { withRetry } from "../protocol/wait.ts";
 import { createBlockReader } from "./block-rpc.ts";
 import { CHUNK_BYTES, cidOf, MAX_FILE_BYTES, MAX_LINKS, parseCid, type CID } from "./cid.ts";
-import { mayPass, refusal, unreachable } from "./rpc-errors.ts";
+import { mayPass, refusal, unreachable } from "./store-errors.ts";
 import { fetchFile, readRoot } from "./verified-file.ts";
 
 export interface WaitOptions {
