@@ -2,7 +2,7 @@
  * A whole round on this machine: a local chain, deployed contracts, and every role in a process of its own, from the
  * publication of a task to the last unit of pay. Nothing is faked; only the phases are short and the space is small.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -20,6 +20,9 @@ import { readDeployment, type Deployment } from "../../protocol/deployment.ts";
 import { PonasError } from "../../protocol/errors.ts";
 import { createLog } from "../../protocol/log.ts";
 import { sleep } from "../../protocol/wait.ts";
+import { spaceByName } from "../../search/spaces.ts";
+import { loadDataset } from "../../training/datasets.ts";
+import { PROJECT_ROOT } from "../project.ts";
 import { createCast, everyone, type Actor, type Cast } from "./cast.ts";
 import { createProcesses, freePorts, waitForRpc, type LogRecord, type Processes } from "./processes.ts";
 import { readSummary, type Summary } from "./summary.ts";
@@ -67,6 +70,7 @@ const TOKENS = 10n ** 18n;
 /** Plays the round. @throws PonasError where it does not end with a confirmed block whose payments add up */
 export async function runDemo(options: DemoOptions): Promise<Summary> {
   const { onStep } = options;
+  await checkOptions(options);
   const dir = options.keep ?? mkdtempSync(join(tmpdir(), "ponas-demo-"));
   mkdirSync(join(dir, "logs"), { recursive: true });
   const events: LogRecord[] = [];
@@ -85,6 +89,15 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
   } finally {
     await processes.stop();
     if (options.keep === undefined) rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+/** What can be wrong with the options is said before anything is started. */
+async function checkOptions({ dataset, dataDir, space }: DemoOptions): Promise<void> {
+  spaceByName(space);
+  await loadDataset(dataset, { dataDir });
+  if (!existsSync(join(PROJECT_ROOT, "artifacts", "contracts", "TaskRegistry.sol"))) {
+    throw new PonasError("not-found", "The contracts are not compiled.", { cure: "npm run build" });
   }
 }
 
