@@ -11,7 +11,6 @@ import type { Log } from "../protocol/log.ts";
 import { percent } from "./claimant.ts";
 import { createFollowed, runDuties, type Duty } from "./duties.ts";
 import { createKeeper } from "./keeper.ts";
-import { formatAmount, withdrawCredit } from "./publisher.ts";
 import { createRegistry, type Registry, type TaskState } from "./registry.ts";
 import { shapeOf } from "./task-descriptor.ts";
 import type { TaskFiles } from "./task-files.ts";
@@ -112,8 +111,10 @@ function dutiesFor(taskId: bigint, registry: Registry, options: ValidatorOptions
       try {
         bytes = await store.get(cid, { maxBytes: task.maxModelBytes, timeoutMs: modelTimeoutMs, signal });
       } catch (error) {
-        // Too large, or no canonical file: as good as malformed. Not arrived: tried again at the next head.
-        if (error instanceof PonasError && !error.retryable && error.code !== "aborted") return nothing(error.message);
+        // Too large, or no canonical file: the claimant's fault, as good as malformed. Anything else — it has not arrived,
+        // our own node is damaged — says nothing about the model, and is tried again at the next head.
+        const claimantsFault = error instanceof PonasError && ["model-too-large", "bad-input"].includes(error.code);
+        if (claimantsFault) return nothing(error.message);
         throw error;
       }
       const evaluation = await evaluateModel(bytes, { ...samples, maxBytes: task.maxModelBytes, rules, signal });
