@@ -3,17 +3,20 @@
  * is out, open the predictions, collect. A solo miner and a pool manager do the same here; only the account that
  * stands on chain differs, and that is handed in as {@link Participation}.
  */
+import { CID } from "multiformats/cid";
 import { z } from "zod";
 
-import { evaluateModel } from "../evaluation/evaluate.ts";
-import { claimSeal, commitmentHash, keccak256, type Address, type Hex } from "../protocol/bytes.ts";
+import { evaluateModel, type Evaluation } from "../evaluation/evaluate.ts";
+import { claimSeal, commitmentHash, keccak256, ZERO_HASH, type Address, type Hex } from "../protocol/bytes.ts";
 import type { ChainClient, Head } from "../protocol/chain-client.ts";
+import { PonasError, explainError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
+import { sleep } from "../protocol/wait.ts";
 import { cidOf } from "../storage/cid.ts";
 import type { ModelStore } from "../storage/model-store.ts";
-import { isCandidate, toHex, type Registry, type TaskState } from "./registry.ts";
-import type { StateFolder } from "./state-folder.ts";
 import type { Duty } from "./duties.ts";
+import { isCandidate, toHex, type CommitmentView, type Registry, type TaskState } from "./registry.ts";
+import type { StateFolder } from "./state-folder.ts";
 import { shapeOf } from "./task-descriptor.ts";
 import type { TaskFiles } from "./task-files.ts";
 
@@ -65,6 +68,7 @@ const recordSchema = z.strictObject({
   validationTotal: z.int(),
   salt: hex,
 });
+const countSchema = z.strictObject({ count: z.int().min(0) });
 
 /**
  * The salt of a commitment: derived from the account's key by a deterministic signature, so that whoever still has
@@ -76,83 +80,197 @@ export async function saltOf(chain: ChainClient, taskId: bigint, participant: Ad
   return keccak256(await chain.signText(text));
 }
 
+/** Commitments in one task: a better model that comes late replaces the committed one, and each costs a burned fee. */
+const MAX_COMMITMENTS = 3;
+
+interface Committed {
+  readonly opening: Opening;
+  readonly bytes: Uint8Array;
+}
+
 /** The duty that carries one task's best model from commitment to payment. */
 export function createClaimant(options: ClaimantOptions): Duty {
   const { taskId, chain, registry, participation, files, store, state, best, log, signal, commitMargin } = options;
   const { participant } = participation;
   const folder = `tasks/${taskId}/${participant}`;
+  /** of the live commitment, which is the only one after training */
+  let evaluated: Promise<Evaluation> | undefined;
+  let shared = false;
+
+  async function openingOf(model: BestModel): Promise<Opening> {
+    // The file is put on IPFS at the reveal only: until then its CID is secret.
+    const { bytes: modelCid } = await cidOf(model.bytes);
+    return {
+      modelRoot: model.modelRoot,
+      modelCid,
+      validationCorrect: model.correct,
+      validationTotal: model.total,
+      salt: await saltOf(chain, taskId, participant, model.modelRoot),
+    };
+  }
+
+  function keep(commitment: Hex, opening: Opening, bytes: Uint8Array): void {
+    state.writeBytes(`${folder}/${opening.modelRoot}.model`, bytes);
+    state.write(`${folder}/${commitment}.json`, { ...opening, modelCid: toHex(opening.modelCid) });
+  }
+
+  function readCommitted(commitment: Hex): Committed | undefined {
+    const record = state.read(`${folder}/${commitment}.json`, recordSchema);
+    const bytes = record === undefined ? undefined : state.readBytes(`${folder}/${record.modelRoot}.model`);
+    if (record === undefined || bytes === undefined) return undefined;
+    return { opening: { ...record, modelCid: Buffer.from(record.modelCid.slice(2), "hex") }, bytes };
+  }
 
   async function commit(task: TaskState, head: Head): Promise<void> {
     if (head.timestamp < task.schedule.trainingEnd - BigInt(commitMargin)) return;
     const model = await best();
     if (model === undefined) return;
+    if (model.bytes.length > task.maxModelBytes) {
+      throw new PonasError(
+        "model-too-large",
+        `The best model has ${model.bytes.length} bytes, but task ${taskId} takes ${task.maxModelBytes}: it is not committed.`,
+      );
+    }
     const live = await registry.commitmentOf(taskId, participant);
-    const committed = live === undefined ? undefined : state.read(`${folder}/${live.hash}.json`, recordSchema);
-    if (committed !== undefined && committed.validationCorrect >= model.correct) return;
-    const salt = await saltOf(chain, taskId, participant, model.modelRoot);
-    // Pinned only now, and found by nobody: its CID is secret until the reveal.
-    const { bytes: modelCid } = await cidOf(model.bytes);
-    const opening: Opening = {
-      modelRoot: model.modelRoot,
-      modelCid,
-      validationCorrect: model.correct,
-      validationTotal: model.total,
-      salt,
-    };
+    const committed = live === undefined ? undefined : readCommitted(live.hash);
+    if (committed !== undefined && committed.opening.validationCorrect >= model.correct) return;
+    const opening = await openingOf(model);
     const commitment = commitmentHash(chain.domain, taskId, participant, opening);
-    if (live?.hash === commitment) return;
+    const count = state.read(`${folder}/commitments.json`, countSchema)?.count ?? 0;
+    const again = readCommitted(commitment) !== undefined;
+    if (!again && live !== undefined && live.hash !== commitment && count >= MAX_COMMITMENTS) return;
     // Written before it is sent: a commitment that is mined can always be opened.
-    state.writeBytes(`${folder}/${model.modelRoot}.model`, model.bytes);
-    state.write(`${folder}/${commitment}.json`, { ...opening, modelCid: toHex(modelCid) });
+    keep(commitment, opening, model.bytes);
+    if (live?.hash === commitment) return;
+    if (!again) state.write(`${folder}/commitments.json`, { count: count + 1 });
     await participation.commit(task, commitment);
+    const { modelRoot, correct, total } = model;
     log.info(
-      {
-        event: "commit",
-        taskId: String(taskId),
-        modelRoot: model.modelRoot,
-        correct: model.correct,
-        total: model.total,
-      },
-      `committed a model with ${percent(model.correct, model.total)} on validation`,
+      { event: "commit", taskId: String(taskId), modelRoot, correct, total },
+      `committed a model with ${percent(correct, total)} on validation`,
     );
   }
 
-  async function reveal(task: TaskState): Promise<void> {
+  /**
+   * The model behind the live commitment: from the state folder; after a lost disk, the best model where it is the one,
+   * since its salt follows from the key; or the file that the reveal has published.
+   */
+  async function committedModel(task: TaskState, live: CommitmentView): Promise<Committed> {
+    const kept = readCommitted(live.hash);
+    if (kept !== undefined) return kept;
+    const model = await best();
+    if (model !== undefined) {
+      const opening = await openingOf(model);
+      if (commitmentHash(chain.domain, taskId, participant, opening) === live.hash) {
+        keep(live.hash, opening, model.bytes);
+        return { opening, bytes: model.bytes };
+      }
+    }
+    throw new PonasError(
+      "not-found",
+      `The model behind the commitment ${live.hash} of task ${taskId} is not in ${state.path}.`,
+      { cure: "put back a copy of that folder before the end of the reveal phase, or the bond is lost" },
+    );
+  }
+
+  function evaluate(task: TaskState, bytes: Uint8Array): Promise<Evaluation> {
+    const evaluation = async (): Promise<Evaluation> => {
+      const { samples } = await files.testSet(task);
+      const rules = await files.rules(task);
+      const found = await evaluateModel(bytes, { ...samples, maxBytes: task.maxModelBytes, rules, signal });
+      if (found.malformed !== null) log.error({ taskId: String(taskId) }, found.malformed.reason);
+      return found;
+    };
+    if (evaluated === undefined) {
+      evaluated = evaluation();
+      evaluated.catch(() => (evaluated = undefined));
+    }
+    return evaluated;
+  }
+
+  /** Makes the model's file one that others can fetch: once in each process, whatever the IPFS node has lost. */
+  async function share(bytes: Uint8Array): Promise<void> {
+    if (shared) return;
+    await store.put(bytes, { signal });
+    shared = true;
+  }
+
+  /** The key is out, and the reveal phase is to come: there is time to evaluate. */
+  async function prepare(task: TaskState, head: Head): Promise<void> {
     const live = await registry.commitmentOf(taskId, participant);
     if (live?.state !== "Committed") return;
-    const record = state.read(`${folder}/${live.hash}.json`, recordSchema);
-    const bytes = record === undefined ? undefined : state.readBytes(`${folder}/${record.modelRoot}.model`);
-    if (record === undefined || bytes === undefined) {
-      log.error({ taskId: String(taskId) }, `the model behind the commitment ${live.hash} is not in ${state.path}`);
-      return;
+    const { bytes } = await committedModel(task, live);
+    const patienceMs = 1000 * Number(task.schedule.revealStart - head.timestamp);
+    await inTime(evaluate(task, bytes), `the test set of task ${taskId}`, patienceMs, signal);
+  }
+
+  async function reveal(task: TaskState, head: Head): Promise<void> {
+    const live = await registry.commitmentOf(taskId, participant);
+    if (live?.state !== "Committed") return;
+    const committed = await committedModel(task, live);
+    // What does not succeed until then is given up for the commitment's bond, which an unrevealed one loses.
+    const { revealStart, revealEnd } = task.schedule;
+    const lastCall = revealEnd - (revealEnd - revealStart) / 3n;
+    const late = head.timestamp >= lastCall;
+    const left = late ? Number(revealEnd - head.timestamp) / 2 : Number(lastCall - head.timestamp);
+    const patienceMs = 1000 * left;
+    let found: Evaluation;
+    try {
+      found = await inTime(evaluate(task, committed.bytes), `the test set of task ${taskId}`, patienceMs, signal);
+    } catch (error) {
+      if (!late || !(error instanceof PonasError) || error.code === "aborted") throw error;
+      return withdraw(task, committed.opening, explainError(error));
     }
-    const { samples } = await files.testSet(task);
-    const rules = await files.rules(task);
-    const found = await evaluateModel(bytes, { ...samples, maxBytes: task.maxModelBytes, rules, signal });
-    if (found.malformed !== null) log.error({ taskId: String(taskId) }, found.malformed.reason);
-    state.writeBytes(`${folder}/${live.hash}.predictions`, found.predictions);
-    const { cid, cidBytes } = await store.put(bytes, { signal });
-    const opening: Opening = { ...record, modelCid: cidBytes };
-    const seal = claimSeal(chain.domain, taskId, participant, record.modelRoot, found.result);
-    await participation.reveal(task, opening, found.correct, seal);
     if (!isCandidate(task, found.correct)) {
-      log.info(
-        { event: "withdraw", taskId: String(taskId), correct: found.correct },
-        `withdrew: ${found.correct} of ${found.total} is under the task's minimum of ${task.minCorrect}`,
-      );
-      return;
+      const { correct, total } = found;
+      return withdraw(task, committed.opening, `${correct} of ${total} is under the minimum of ${task.minCorrect}`);
     }
+    state.writeBytes(`${folder}/${live.hash}.predictions`, found.predictions);
+    try {
+      await inTime(share(committed.bytes), "the IPFS node", patienceMs, signal);
+    } catch (error) {
+      // A candidate that nobody can fetch keeps its bond, an unrevealed one does not; it may be shared until it is examined.
+      if (!late || signal.aborted) throw error;
+      log.warn({ taskId: String(taskId) }, `reveals a model that is not on IPFS yet: ${explainError(error)}`);
+    }
+    const { modelRoot } = committed.opening;
+    const seal = claimSeal(chain.domain, taskId, participant, modelRoot, found.result);
+    try {
+      await participation.reveal(task, committed.opening, found.correct, seal);
+    } catch (error) {
+      if (!late || !(error instanceof PonasError) || error.code !== "funds") throw error;
+      return withdraw(task, committed.opening, `the candidate's bond cannot be paid: ${explainError(error)}`);
+    }
+    const cid = CID.decode(committed.opening.modelCid).toString();
     log.info(
       { event: "reveal", taskId: String(taskId), correct: found.correct, total: found.total, cid },
       `revealed: ${found.correct} of ${found.total} on the test set (${percent(found.correct, found.total)}), model ${cid}`,
     );
   }
 
+  /** Opens the commitment without a claim: its bond comes back. */
+  async function withdraw(task: TaskState, opening: Opening, reason: string): Promise<void> {
+    await participation.reveal(task, opening, 0, ZERO_HASH);
+    log.info({ event: "withdraw", taskId: String(taskId) }, `withdrew from task ${taskId}: ${reason}`);
+  }
+
+  /** A restarted process, or one whose IPFS node was away at the reveal, shares the candidate's file again. */
+  async function stayFetchable(task: TaskState): Promise<void> {
+    if (shared) return;
+    const live = await registry.commitmentOf(taskId, participant);
+    if (live?.state === "Candidate") await share((await committedModel(task, live)).bytes);
+  }
+
   async function open(task: TaskState): Promise<void> {
     if (task.examined?.participant !== participant) return;
     const live = await registry.commitmentOf(taskId, participant);
-    const predictions = live === undefined ? undefined : state.readBytes(`${folder}/${live.hash}.predictions`);
-    if (predictions === undefined) return;
+    if (live === undefined) return;
+    let predictions = state.readBytes(`${folder}/${live.hash}.predictions`);
+    if (predictions === undefined) {
+      const bytes =
+        readCommitted(live.hash)?.bytes ?? (await store.get(live.modelCid, { maxBytes: task.maxModelBytes, signal }));
+      predictions = (await evaluate(task, bytes)).predictions;
+    }
     const { samples, commitment } = await files.testSet(task);
     const { template } = await files.descriptor(task);
     await registry.open(taskId, predictions, samples.labels, {
@@ -169,8 +287,13 @@ export function createClaimant(options: ClaimantOptions): Duty {
       switch (task.phase) {
         case "Training":
           return commit(task, head);
+        case "TestVote":
+          return prepare(task, head);
         case "Reveal":
-          return reveal(task);
+          return reveal(task, head);
+        case "Seal":
+        case "Window":
+          return stayFetchable(task);
         case "Open":
           return open(task);
         case "Confirmed":
@@ -181,6 +304,38 @@ export function createClaimant(options: ClaimantOptions): Duty {
       }
     },
   };
+}
+
+/** The duty that has a task's encrypted test set here before its key is released. */
+export function createPrefetch({
+  taskId,
+  registry,
+  files,
+}: Pick<ClaimantOptions, "taskId" | "registry" | "files">): Duty {
+  return {
+    name: "prefetch",
+    run: async () => {
+      const task = await registry.task(taskId);
+      if (task.phase === "Confirmed" || task.phase === "Void") return true;
+      await files.prefetchTest(task);
+      return true;
+    },
+  };
+}
+
+/** Waits for `work` so long and no longer; the work itself goes on. @throws PonasError timeout */
+export async function inTime<T>(work: Promise<T>, what: string, ms: number, signal: AbortSignal): Promise<T> {
+  const over = new AbortController();
+  const tooLate = sleep(ms, AbortSignal.any([signal, over.signal])).then(() => {
+    throw new PonasError("timeout", `There was no answer from ${what} within ${(ms / 1000).toFixed(0)} s.`);
+  });
+  tooLate.catch(() => undefined);
+  work.catch(() => undefined);
+  try {
+    return await Promise.race([work, tooLate]);
+  } finally {
+    over.abort();
+  }
 }
 
 export function percent(correct: number, total: number): string {

@@ -1,26 +1,14 @@
 /** A pool's contract as its manager and its miners see it. */
 import { bytesToHex } from "viem";
 
-import { poolAbi, poolFactoryAbi } from "../protocol/abi.ts";
+import { poolAbi, poolFactoryAbi, SPLIT_PHASES } from "../protocol/abi.ts";
 import { keccak256, type Address, type Hex } from "../protocol/bytes.ts";
 import type { ChainClient } from "../protocol/chain-client.ts";
 import { PonasError } from "../protocol/errors.ts";
 import type { PointsTree } from "../pool/points-tree.ts";
-import { asArguments, createRegistry, isCandidate, type TaskState } from "./registry.ts";
+import { asArguments, createRegistry, isCandidate, paying, type TaskState } from "./registry.ts";
 import type { Opening } from "./claimant.ts";
 
-/** In the order of IPool.SplitPhase. */
-export const SPLIT_PHASES = [
-  "None",
-  "Committed",
-  "AwaitSplit",
-  "Objection",
-  "Claims",
-  "Receipts",
-  "ReceiptClaims",
-  "Unclaimed",
-  "Closed",
-] as const;
 export type SplitPhase = (typeof SPLIT_PHASES)[number];
 
 export interface PoolTerms {
@@ -34,16 +22,32 @@ export interface PoolTerms {
   readonly scheme: string;
 }
 
-/** Creates the account's pool, or finds it where it was created before: one account, one name, one pool. */
-export async function ensurePool(chain: ChainClient, name: string, terms: PoolTerms): Promise<Address> {
+/** Where the account's pool of that name is, or would be: one account, one name, one pool. */
+async function locatePool(chain: ChainClient, name: string) {
   const factory = { abi: poolFactoryAbi, address: chain.deployment.poolFactory } as const;
   const salt = keccak256(Buffer.from(name, "utf8"));
   const pool = await chain.read({ ...factory, functionName: "predict", args: [chain.account, salt] });
-  if (await chain.read({ ...factory, functionName: "isPool", args: [pool] })) return pool;
+  const exists = await chain.read({ ...factory, functionName: "isPool", args: [pool] });
+  return { factory, salt, pool, exists };
+}
+
+/** Creates the account's pool, or finds it where it was created before. */
+export async function ensurePool(chain: ChainClient, name: string, terms: PoolTerms): Promise<Address> {
+  const { factory, salt, pool, exists } = await locatePool(chain, name);
+  if (exists) return pool;
   const { scheme, ...rest } = terms;
   const params = { ...rest, manager: chain.account, schemeId: keccak256(Buffer.from(scheme, "utf8")) };
   await chain.send({ ...factory, functionName: "create", args: [params, salt] });
   return pool;
+}
+
+/** @throws PonasError not-found where the account has no pool of that name */
+export async function findPool(chain: ChainClient, name: string): Promise<Address> {
+  const { pool, exists } = await locatePool(chain, name);
+  if (exists) return pool;
+  throw new PonasError("not-found", `The account ${chain.account} has no pool called "${name}".`, {
+    cure: "name it as it was created, with --title",
+  });
 }
 
 /** @throws PonasError bad-input where the address is no pool of the deployment's factory */
@@ -66,7 +70,7 @@ export function createPoolContract(chain: ChainClient, address: Address) {
     return { ...view, phase: SPLIT_PHASES[view.phase]! };
   };
 
-  /** Tops the manager's float up so that `amount` can be paid from it. */
+  /** Tops the manager's float up so that `amount` can be paid from it. Within {@link paying}. @throws PonasError funds */
   async function ensureFloat(amount: bigint): Promise<void> {
     const float = await chain.read({ ...at, functionName: "float", args: [] });
     if (float >= amount) return;
@@ -76,17 +80,27 @@ export function createPoolContract(chain: ChainClient, address: Address) {
 
   return {
     address,
+    /** what the signatures between manager and miners are bound to */
+    identity: { chainId: chain.domain.chainId, pool: address },
     account,
 
-    commit: async (task: TaskState, commitment: Hex): Promise<void> => {
-      await ensureFloat(task.commitBond + task.commitFee);
-      await chain.send({ ...at, functionName: "commit", args: [task.id, commitment] });
-    },
+    commit: (task: TaskState, commitment: Hex) =>
+      paying(chain, async () => {
+        await ensureFloat(task.commitBond + task.commitFee);
+        await chain.send({ ...at, functionName: "commit", args: [task.id, commitment] });
+      }),
 
-    reveal: async (task: TaskState, opening: Opening, claimedCorrect: number, seal: Hex): Promise<void> => {
-      if (isCandidate(task, claimedCorrect)) await ensureFloat(task.candidateBond);
-      await chain.send({ ...at, functionName: "reveal", args: [task.id, asArguments(opening), claimedCorrect, seal] });
-    },
+    reveal: (task: TaskState, opening: Opening, claimedCorrect: number, seal: Hex) =>
+      paying(chain, async () => {
+        if (isCandidate(task, claimedCorrect)) await ensureFloat(task.candidateBond);
+        const args = [task.id, asArguments(opening), claimedCorrect, seal] as const;
+        await chain.send({ ...at, functionName: "reveal", args });
+      }),
+
+    /** The manager's own money in the pool that is not bound in a task. */
+    float: (): Promise<bigint> => chain.read({ ...at, functionName: "float", args: [] }),
+    /** Moves a part of the float to the manager's credit. */
+    withdrawFloat: (amount: bigint) => chain.send({ ...at, functionName: "withdrawFloat", args: [amount] }),
 
     collect: (taskId: bigint) => chain.send({ ...at, functionName: "collect", args: [taskId] }),
 

@@ -5,19 +5,20 @@
  */
 import { buildPointsTree } from "../pool/points-tree.ts";
 import type { PoolManager } from "../pool/manager.ts";
-import type { ChainClient } from "../protocol/chain-client.ts";
+import type { ChainClient, Head } from "../protocol/chain-client.ts";
+import { PonasError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
 import { sleep } from "../protocol/wait.ts";
 import type { ModelStore } from "../storage/model-store.ts";
-import { createClaimant, type Participation } from "./claimant.ts";
+import { createClaimant, createPrefetch, type Participation } from "./claimant.ts";
 import { createFollowed, runDuties, type Duty } from "./duties.ts";
 import { createKeeper } from "./keeper.ts";
 import type { PoolContract } from "./pool-contract.ts";
-import { formatAmount } from "./publisher.ts";
-import { createRegistry, type TaskState } from "./registry.ts";
+import { createRegistry, formatAmount, paying, type TaskState } from "./registry.ts";
 import type { StateFolder } from "./state-folder.ts";
-import { chooseTask } from "./task-choice.ts";
+import { createTaskChoice } from "./task-choice.ts";
 import type { TaskFiles } from "./task-files.ts";
+import { createWorkList } from "./work-list.ts";
 
 export interface PoolManagerAgentOptions {
   readonly chain: ChainClient;
@@ -32,21 +33,54 @@ export interface PoolManagerAgentOptions {
   readonly commitMargin: number;
 }
 
-/** How many of the newest tasks a restarted manager looks at for commitments of its pool. */
+/** How many of the newest tasks are looked at for commitments that the state folder does not know of. */
 const RECENT_TASKS = 50n;
 
 /** Runs the pool until the signal fires. */
 export async function runPoolManager(options: PoolManagerAgentOptions): Promise<void> {
-  const { chain, pool, manager, files, log, signal, commitMargin } = options;
+  const { chain, pool, manager, files, state, log, signal, commitMargin } = options;
   const registry = createRegistry(chain);
-  const followed = createFollowed({ dutiesFor: (id) => dutiesFor(id, options), log, signal });
+  const worked = createWorkList(state, "pool");
+  const followed = createFollowed({
+    dutiesFor: (id) => dutiesFor(id, options),
+    onEnd: (id) => {
+      worked.remove(id);
+      files.forget(id);
+      state.remove(`tasks/${id}/${pool.address}`);
+    },
+    log,
+    signal,
+  });
+  const choice = createTaskChoice({ registry, commitMargin, log });
   let open: bigint | undefined;
   let started = false;
+  /** what a process before this one was at: whatever better ones there are by now, its work is not thrown away */
+  let resumed = worked.all().at(-1);
+
+  async function openToMiners(task: TaskState, head: Head): Promise<void> {
+    const { template, space, maxMacs, training, data } = await files.descriptor(task);
+    const validation = await files.samples(task, "validation");
+    await manager.openTask({
+      taskId: task.id,
+      descriptor: {
+        template,
+        space,
+        maxMacs,
+        settings: training,
+        maxModelBytes: task.maxModelBytes,
+        trainCount: data.train.count,
+        validationCount: data.validation.count,
+      },
+      validation,
+      endsAt: Date.now() + 1000 * Number(task.schedule.trainingEnd - BigInt(commitMargin) - head.timestamp),
+    });
+  }
 
   const work: Duty = {
     name: "choose",
     run: async (head) => {
       if (!started) {
+        worked.all().forEach(followed.follow);
         for (const id of await registry.latestTasks(RECENT_TASKS)) {
           const commitment = await registry.commitmentOf(id, pool.address);
           const { phase } = await pool.account(id);
@@ -60,25 +94,17 @@ export async function runPoolManager(options: PoolManagerAgentOptions): Promise<
         await manager.closeTask("The training phase is ending; the pool waits for the next task.");
         open = undefined;
       }
-      const task = await chooseTask(registry, head, commitMargin);
+      const task = await choice.choose(head, resumed);
+      resumed = undefined;
       if (task === undefined) return;
-      const { template, space, maxMacs, training, data } = await files.descriptor(task);
-      const validation = await files.samples(task, "validation");
-      await manager.openTask({
-        taskId: task.id,
-        descriptor: {
-          template,
-          space,
-          maxMacs,
-          settings: training,
-          maxModelBytes: task.maxModelBytes,
-          trainCount: data.train.count,
-          validationCount: data.validation.count,
-        },
-        validation,
-        endsAt: Date.now() + 1000 * Number(task.schedule.trainingEnd - BigInt(commitMargin) - head.timestamp),
-      });
+      try {
+        await openToMiners(task, head);
+      } catch (error) {
+        if (signal.aborted || !(error instanceof PonasError)) throw error;
+        return choice.passOver(task.id, head, error);
+      }
       open = task.id;
+      worked.add(task.id);
       followed.follow(task.id);
       log.info({ event: "task", taskId: String(task.id) }, `the pool works on task ${task.id}`);
     },
@@ -92,7 +118,7 @@ export async function runPoolManager(options: PoolManagerAgentOptions): Promise<
   })().catch((error: unknown) => {
     if (!signal.aborted) throw error;
   });
-  await Promise.all([sweeping, runDuties({ chain, log, signal, duties: [work, followed.duty] })]);
+  await Promise.all([sweeping, runDuties({ chain, log, signal, duties: [work], followed })]);
 }
 
 /** All that one task asks of the pool, from the commitment to the last payment. */
@@ -121,14 +147,7 @@ function dutiesFor(taskId: bigint, options: PoolManagerAgentOptions): Duty[] {
       return best === null ? undefined : { ...best, ...best.validation };
     },
   });
-  const prefetch: Duty = {
-    name: "prefetch",
-    run: async () => {
-      await files.prefetchTest(await registry.task(taskId));
-      return true;
-    },
-  };
-  return [prefetch, claimant, createKeeper({ taskId, registry, log, patience: 0 })];
+  return [createPrefetch({ taskId, registry, files }), claimant, createKeeper({ taskId, registry, log, patience: 0 })];
 }
 
 /** One step of the way from an ended task to the manager's last unit; true when nothing is left. */
@@ -161,8 +180,8 @@ async function settle(
       return false;
     }
     case "Claims": {
-      const { feePaid } = await pool.account(task.id);
-      if (!feePaid) await pool.claimFee(task.id);
+      const { feePaid, fee } = await pool.account(task.id);
+      if (!feePaid && fee > 0n) await pool.claimFee(task.id);
       const credit = await pool.credit(chain.account);
       if (credit > 0n) {
         await pool.withdraw();
@@ -170,12 +189,50 @@ async function settle(
       }
       return true;
     }
+    case "Receipts": {
+      // Too late for a split: miners are paid by receipts, which they must be able to get.
+      const { samples } = await files.testSet(task);
+      await manager.points(task.id, { test: samples, signal });
+      return false;
+    }
+    case "ReceiptClaims":
+      return true; // what is left is between the contract and the miners
     case "Unclaimed":
       await pool.reclaim(task.id);
+      log.warn(
+        { event: "reclaim", taskId: String(task.id) },
+        `nobody had points in task ${task.id}: its reward went to the float`,
+      );
       return false;
     case "Closed":
       return true;
     default:
       return false;
   }
+}
+
+/**
+ * Takes a part of the float, or all of it, out of the pool to its manager's account.
+ * @returns what was paid, in units; credits of earlier fees included
+ * @throws PonasError funds where the float is smaller
+ */
+export async function withdrawFloat(
+  { chain, pool }: Pick<PoolManagerAgentOptions, "chain" | "pool">,
+  amount?: bigint,
+): Promise<bigint> {
+  return paying(chain, async () => {
+    const float = await pool.float();
+    const wanted = amount ?? float;
+    if (wanted > float) {
+      throw new PonasError(
+        "funds",
+        `The float of the pool ${pool.address} has ${formatAmount(float)}, less than ${formatAmount(wanted)}.`,
+        { cure: "what is bound in a task comes back to the float when the task ends" },
+      );
+    }
+    if (wanted > 0n) await pool.withdrawFloat(wanted);
+    const credit = await pool.credit(chain.account);
+    if (credit > 0n) await pool.withdraw();
+    return credit;
+  });
 }

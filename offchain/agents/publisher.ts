@@ -16,7 +16,7 @@ import { encodeSamples, encryptTestSet, type Dataset, type Samples } from "../tr
 import type { TrainingSettings } from "../training/settings.ts";
 import { runDuties, type Duty } from "./duties.ts";
 import { createKeeper } from "./keeper.ts";
-import { createRegistry, toHex, type Registry, type TaskParams } from "./registry.ts";
+import { createRegistry, toHex, withdrawCredit, type Registry, type TaskParams } from "./registry.ts";
 import type { StateFolder } from "./state-folder.ts";
 import { shapeOf, type TaskDescriptor } from "./task-descriptor.ts";
 
@@ -66,6 +66,7 @@ export async function publishTask(
       `A minimum of ${terms.minCorrect} correct is more than the ${dataset.test.count} test samples.`,
     );
   }
+  await refuseForgotten(registry, chain, state);
   const key: Hex = `0x${randomBytes(32).toString("hex")}`;
   const hash = keyHash(chain.domain, chain.account, key);
   const descriptor: TaskDescriptor = {
@@ -92,8 +93,38 @@ export async function publishTask(
     spaceHash: spaceHash(space),
     testCount: dataset.test.count,
   });
+  state.write(`published/${hash}.json`, { key, keyHash: hash, taskId: String(taskId) });
   log.info({ event: "publish", taskId: String(taskId) }, `published task ${taskId}: ${title}`);
   return taskId;
+}
+
+/** How many of the newest tasks are looked at for those of a run that was stopped before it knew of them. */
+const RECENT_TASKS = 200n;
+
+/**
+ * Looks for tasks that an earlier run has paid for without saying so, since it was stopped in between; they are written
+ * down, so that this is said once.
+ * @throws PonasError bad-input naming them
+ */
+async function refuseForgotten(registry: Registry, chain: ChainClient, state: StateFolder): Promise<void> {
+  const names = state.list("published").filter((name) => name.endsWith(".json"));
+  const secrets = names.map((name) => state.read(`published/${name}`, secretSchema)!);
+  const unknown = new Map(secrets.filter(({ taskId }) => taskId === undefined).map((one) => [one.keyHash, one]));
+  if (unknown.size === 0) return;
+  const found: bigint[] = [];
+  for (const id of await registry.latestTasks(RECENT_TASKS)) {
+    const { keyHash: hash, publisher } = await registry.task(id);
+    const secret = unknown.get(hash);
+    if (secret === undefined || publisher !== chain.account) continue;
+    state.write(`published/${hash}.json`, { ...secret, taskId: String(id) });
+    found.push(id);
+  }
+  if (found.length === 0) return;
+  throw new PonasError(
+    "bad-input",
+    `An earlier run was stopped after it had published task ${found.join(", ")}; nothing was published now.`,
+    { cure: `follow it with "ponas task follow ${found[0]}"; run this again to publish another one` },
+  );
 }
 
 /** The duty that releases a task's key as soon as training has ended. */
@@ -103,7 +134,11 @@ function createRelease(taskId: bigint, registry: Registry, { state, log }: Publi
     run: async () => {
       const task = await registry.task(taskId);
       if (task.phase === "Initialisation" || task.phase === "Training") return;
-      if (task.phase !== "AwaitKey") return true;
+      if (task.phase !== "AwaitKey") {
+        if (task.key === null)
+          log.error({ event: "late", taskId: String(taskId) }, `the key of task ${taskId} was not released in time`);
+        return true;
+      }
       const secret = state.read(`published/${task.keyHash}.json`, secretSchema);
       if (secret === undefined) {
         throw new PonasError("not-found", `The key of task ${taskId}'s test set is not in ${state.path}.`, {
@@ -134,19 +169,4 @@ export async function followTask(taskId: bigint, options: PublisherOptions): Pro
   };
   const keeper = createKeeper({ taskId, registry, log, patience: 6 });
   await runDuties({ chain, log, signal, duties: [createRelease(taskId, registry, options), keeper, takeBack] });
-}
-
-/** Withdraws what the registry owes this account, if it owes anything. */
-export async function withdrawCredit(registry: Registry, chain: ChainClient, log: Log): Promise<void> {
-  const credit = await registry.credit(chain.account);
-  if (credit === 0n) return;
-  await registry.withdraw();
-  log.info({ event: "withdraw-credit", amount: String(credit) }, `withdrew ${formatAmount(credit)}`);
-}
-
-/** An amount of the asset (18 decimals) for people, without needless zeros: "12.5". */
-export function formatAmount(units: bigint): string {
-  const whole = units / 10n ** 18n;
-  const fraction = (units % 10n ** 18n).toString().padStart(18, "0").replace(/0+$/, "");
-  return fraction === "" ? String(whole) : `${whole}.${fraction}`;
 }

@@ -4,42 +4,23 @@
  */
 import { decodeEventLog, hexToBytes } from "viem";
 
-import { localAssetAbi, taskRegistryAbi, validatorStakeAbi } from "../protocol/abi.ts";
+import {
+  COMMITMENT_STATES,
+  localAssetAbi,
+  PHASES,
+  taskRegistryAbi,
+  validatorStakeAbi,
+  VOID_REASONS,
+} from "../protocol/abi.ts";
 import { ZERO_HASH, type Address, type Hex } from "../protocol/bytes.ts";
 import type { ChainClient } from "../protocol/chain-client.ts";
 import { PonasError } from "../protocol/errors.ts";
+import type { Log } from "../protocol/log.ts";
+import { createSerial, type Serial } from "../pool/serial.ts";
 import type { Opening } from "./claimant.ts";
 
-/** In the order of ITaskRegistry.Phase. */
-export const PHASES = [
-  "None",
-  "Initialisation",
-  "Training",
-  "AwaitKey",
-  "TestVote",
-  "Reveal",
-  "Seal",
-  "Open",
-  "Window",
-  "Advanceable",
-  "Confirmable",
-  "Confirmed",
-  "Void",
-] as const;
 export type Phase = (typeof PHASES)[number];
 
-/** In the order of ITaskRegistry.VoidReason. */
-export const VOID_REASONS = ["NotVoid", "KeyNotReleased", "TestSetRejected", "NoCandidate"] as const;
-
-const COMMITMENT_STATES = [
-  "None",
-  "Committed",
-  "Withdrawn",
-  "Candidate",
-  "Unattested",
-  "Eliminated",
-  "Winner",
-] as const;
 export type CommitmentState = (typeof COMMITMENT_STATES)[number];
 
 /** The candidate under examination. */
@@ -79,6 +60,7 @@ export interface TaskState {
     readonly trainingStart: bigint;
     readonly trainingEnd: bigint;
     readonly keyDeadline: bigint;
+    readonly releasedAt: bigint;
     readonly revealStart: bigint;
     readonly revealEnd: bigint;
     readonly sealDeadline: bigint;
@@ -150,6 +132,18 @@ export interface TaskParams {
   readonly validatorFee: bigint;
 }
 
+const payments = new WeakMap<ChainClient, Serial>();
+
+/**
+ * Runs what provides money and the call that takes it as one piece: an allowance or a float has room for one of the
+ * account's calls at a time, and its tasks are worked on side by side.
+ */
+export function paying<T>(chain: ChainClient, work: () => Promise<T>): Promise<T> {
+  const serial = payments.get(chain) ?? createSerial();
+  payments.set(chain, serial);
+  return serial(work);
+}
+
 export type Registry = ReturnType<typeof createRegistry>;
 
 const NOBODY = "0x0000000000000000000000000000000000000000";
@@ -158,7 +152,7 @@ export function createRegistry(chain: ChainClient) {
   const { registry: address, asset, stake } = chain.deployment;
   const at = { abi: taskRegistryAbi, address } as const;
 
-  /** Lets `spender` pull `amount`, unless it may already. */
+  /** Lets `spender` pull `amount`, unless it may already. Within {@link paying}. @throws PonasError funds */
   async function approve(spender: Address, amount: bigint): Promise<void> {
     if (amount === 0n) return;
     const token = { abi: localAssetAbi, address: asset } as const;
@@ -167,8 +161,8 @@ export function createRegistry(chain: ChainClient) {
     const balance = await chain.read({ ...token, functionName: "balanceOf", args: [chain.account] });
     if (balance < amount) {
       throw new PonasError(
-        "bad-input",
-        `The account ${chain.account} has ${balance} units of the asset, but ${amount} are needed.`,
+        "funds",
+        `The account ${chain.account} has ${formatAmount(balance)} of the asset, but ${formatAmount(amount)} are needed.`,
         {
           cure: "fund the account; on a local chain the asset has a faucet",
         },
@@ -210,6 +204,7 @@ export function createRegistry(chain: ChainClient) {
         trainingStart: BigInt(schedule.trainingStart),
         trainingEnd: BigInt(schedule.trainingEnd),
         keyDeadline: BigInt(schedule.keyDeadline),
+        releasedAt: BigInt(schedule.releasedAt),
         revealStart: BigInt(schedule.revealStart),
         revealEnd: BigInt(schedule.revealEnd),
         sealDeadline: BigInt(schedule.sealDeadline),
@@ -295,8 +290,10 @@ export function createRegistry(chain: ChainClient) {
 
     /** @returns the id of the new task */
     publish: async (params: TaskParams): Promise<bigint> => {
-      await approve(address, params.reward + params.publisherBond + params.validatorFee);
-      const sent = await chain.send({ ...at, functionName: "publish", args: [params] });
+      const sent = await paying(chain, async () => {
+        await approve(address, params.reward + params.publisherBond + params.validatorFee);
+        return chain.send({ ...at, functionName: "publish", args: [params] });
+      });
       const receipt = await chain.client.getTransactionReceipt({ hash: sent.hash });
       for (const { topics, data } of receipt.logs.filter(
         (log) => log.address.toLowerCase() === address.toLowerCase(),
@@ -307,15 +304,18 @@ export function createRegistry(chain: ChainClient) {
       throw new PonasError("integrity", `The publication ${sent.hash} was mined without its event.`);
     },
 
-    commit: async (state: TaskState, commitment: Hex): Promise<void> => {
-      await approve(address, state.commitBond + state.commitFee);
-      await chain.send({ ...at, functionName: "commit", args: [state.id, commitment] });
-    },
+    commit: (state: TaskState, commitment: Hex) =>
+      paying(chain, async () => {
+        await approve(address, state.commitBond + state.commitFee);
+        await chain.send({ ...at, functionName: "commit", args: [state.id, commitment] });
+      }),
 
-    reveal: async (state: TaskState, opening: Opening, claimedCorrect: number, seal: Hex): Promise<void> => {
-      if (isCandidate(state, claimedCorrect)) await approve(address, state.candidateBond);
-      await chain.send({ ...at, functionName: "reveal", args: [state.id, asArguments(opening), claimedCorrect, seal] });
-    },
+    reveal: (state: TaskState, opening: Opening, claimedCorrect: number, seal: Hex) =>
+      paying(chain, async () => {
+        if (isCandidate(state, claimedCorrect)) await approve(address, state.candidateBond);
+        const args = [state.id, asArguments(opening), claimedCorrect, seal] as const;
+        await chain.send({ ...at, functionName: "reveal", args });
+      }),
 
     release: (id: bigint, key: Hex) => chain.send({ ...at, functionName: "release", args: [id, key] }),
     voteTestSet: (id: bigint) => chain.send({ ...at, functionName: "voteTestSet", args: [id] }),
@@ -359,4 +359,19 @@ export function asArguments({ modelCid, ...opening }: Opening) {
 
 export function toHex(bytes: Uint8Array): Hex {
   return `0x${Buffer.from(bytes).toString("hex")}`;
+}
+
+/** An amount of the asset (18 decimals) for people, without needless zeros: "12.5". */
+export function formatAmount(units: bigint): string {
+  const whole = units / 10n ** 18n;
+  const fraction = (units % 10n ** 18n).toString().padStart(18, "0").replace(/0+$/, "");
+  return fraction === "" ? String(whole) : `${whole}.${fraction}`;
+}
+
+/** Withdraws what the registry owes this account, if it owes anything. */
+export async function withdrawCredit(registry: Registry, chain: ChainClient, log: Log): Promise<void> {
+  const credit = await registry.credit(chain.account);
+  if (credit === 0n) return;
+  await registry.withdraw();
+  log.info({ event: "withdraw-credit", amount: String(credit) }, `withdrew ${formatAmount(credit)}`);
 }

@@ -2,21 +2,25 @@
 import { z } from "zod";
 
 import { modelRoot } from "../evaluation/model.ts";
+import { hopeless } from "../pool/task.ts";
+import type { Architecture } from "../protocol/architecture.ts";
 import type { ChainClient } from "../protocol/chain-client.ts";
 import { PonasError, explainError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
 import { createRandom } from "../protocol/random.ts";
 import { createRandomSearch } from "../search/random-search.ts";
+import type { Strategy } from "../search/strategy.ts";
 import type { ModelStore } from "../storage/model-store.ts";
+import type { TrainingOutcome } from "../training/train.ts";
 import type { TrainingWorker } from "../training/worker.ts";
-import { createClaimant, percent, type BestModel, type Participation } from "./claimant.ts";
+import { createClaimant, createPrefetch, percent, type BestModel, type Participation } from "./claimant.ts";
 import { createFollowed, runDuties, type Duty } from "./duties.ts";
 import { createKeeper } from "./keeper.ts";
-import { withdrawCredit } from "./publisher.ts";
-import { createRegistry, type Registry, type TaskState } from "./registry.ts";
+import { createRegistry, withdrawCredit, type Registry, type TaskState } from "./registry.ts";
 import type { StateFolder } from "./state-folder.ts";
-import { chooseTask } from "./task-choice.ts";
+import { createTaskChoice } from "./task-choice.ts";
 import type { TaskFiles } from "./task-files.ts";
+import { createWorkList } from "./work-list.ts";
 
 export interface SoloMinerOptions {
   readonly chain: ChainClient;
@@ -33,23 +37,53 @@ export interface SoloMinerOptions {
   readonly signal: AbortSignal;
 }
 
-/** How many of the newest tasks a restarted miner looks at for commitments of its own. */
+/** How many of the newest tasks are looked at for commitments that the state folder does not know of. */
 const RECENT_TASKS = 50n;
+
+interface Search {
+  readonly taskId: bigint;
+  readonly stop: AbortController;
+  readonly done: Promise<void>;
+  /** why it ended by itself */
+  failure: unknown;
+}
 
 /** Mines one task after another until the signal fires. */
 export async function runSoloMiner(options: SoloMinerOptions): Promise<void> {
-  const { chain, log, signal, commitMargin } = options;
+  const { chain, files, state, log, signal, commitMargin } = options;
   const registry = createRegistry(chain);
-  const followed = createFollowed({ dutiesFor: (id) => dutiesFor(id, registry, options), log, signal });
-  let search:
-    | { readonly taskId: bigint; readonly stop: AbortController; readonly done: Promise<void>; ended: boolean }
-    | undefined;
+  const work = createWorkList(state, "solo");
+  const followed = createFollowed({
+    dutiesFor: (id) => dutiesFor(id, registry, options),
+    onEnd: (id) => {
+      work.remove(id);
+      files.forget(id);
+      state.remove(`searches/${id}`);
+      state.remove(`tasks/${id}/${chain.account}`);
+    },
+    log,
+    signal,
+  });
+  const choice = createTaskChoice({ registry, commitMargin, log });
+  let search: Search | undefined;
   let started = false;
+  /** what a process before this one was at: whatever better ones there are by now, its work is not thrown away */
+  let resumed = work.all().at(-1);
+
+  function begin(task: TaskState): Search {
+    const stop = new AbortController();
+    const begun: Search = { taskId: task.id, stop, done: Promise.resolve(), failure: undefined };
+    const done = runSearch(task, options, AbortSignal.any([signal, stop.signal])).catch((error: unknown) => {
+      begun.failure = error;
+    });
+    return Object.assign(begun, { done });
+  }
 
   const choose: Duty = {
     name: "choose",
     run: async (head) => {
       if (!started) {
+        work.all().forEach(followed.follow);
         for (const id of await registry.latestTasks(RECENT_TASKS)) {
           const commitment = await registry.commitmentOf(id, chain.account);
           if (commitment !== undefined && !commitment.settled) followed.follow(id);
@@ -57,26 +91,26 @@ export async function runSoloMiner(options: SoloMinerOptions): Promise<void> {
         started = true;
       }
       if (search !== undefined) {
-        const { schedule } = await registry.task(search.taskId);
-        // One that has ended early, for want of a file say, begins anew below.
-        if (!search.ended && head.timestamp < schedule.trainingEnd - BigInt(commitMargin)) return;
-        search.stop.abort();
-        await search.done;
+        const { taskId, stop, done, failure } = search;
+        const { schedule } = await registry.task(taskId);
+        if (failure === undefined && head.timestamp < schedule.trainingEnd - BigInt(commitMargin)) return;
+        stop.abort();
+        await done;
         search = undefined;
+        if (failure !== undefined && !(failure instanceof PonasError)) throw failure;
+        if (failure !== undefined) choice.passOver(taskId, head, failure);
       }
-      const task = await chooseTask(registry, head, commitMargin);
+      const task = await choice.choose(head, resumed);
+      resumed = undefined;
       if (task === undefined) return;
+      work.add(task.id);
       followed.follow(task.id);
       log.info({ event: "task", taskId: String(task.id) }, `works on task ${task.id}`);
-      const stop = new AbortController();
-      const done = runSearch(task, options, AbortSignal.any([signal, stop.signal]));
-      const begun = { taskId: task.id, stop, done, ended: false };
-      void done.finally(() => (begun.ended = true)).catch(() => undefined);
-      search = begun;
+      search = begin(task);
     },
   };
   try {
-    await runDuties({ chain, log, signal, duties: [choose, followed.duty] });
+    await runDuties({ chain, log, signal, duties: [choose], followed });
   } finally {
     search?.stop.abort();
     await search?.done;
@@ -99,15 +133,8 @@ function dutiesFor(taskId: bigint, registry: Registry, options: SoloMinerOptions
   };
   const best = async (): Promise<BestModel | undefined> => readBest(state, taskId);
   const shared = { taskId, chain, registry, files, store, state, log, signal };
-  const prefetch: Duty = {
-    name: "prefetch",
-    run: async () => {
-      await files.prefetchTest(await registry.task(taskId));
-      return true;
-    },
-  };
   return [
-    prefetch,
+    createPrefetch({ taskId, registry, files }),
     createClaimant({ ...shared, participation, best, commitMargin }),
     createKeeper({ taskId, registry, log, patience: 0 }),
   ];
@@ -118,35 +145,61 @@ function dutiesFor(taskId: bigint, registry: Registry, options: SoloMinerOptions
 const bestSchema = z.strictObject({ modelRoot: z.string(), correct: z.int(), total: z.int() });
 
 function readBest(state: StateFolder, taskId: bigint): BestModel | undefined {
-  const found = state.read(`tasks/${taskId}/best.json`, bestSchema);
+  const found = state.read(`searches/${taskId}/best.json`, bestSchema);
   if (found === undefined) return undefined;
-  const bytes = state.readBytes(`tasks/${taskId}/${found.modelRoot}.model`);
+  const bytes = state.readBytes(`searches/${taskId}/${found.modelRoot}.model`);
   return bytes === undefined ? undefined : ({ ...found, bytes } as BestModel);
 }
 
-/** One trial after another until the signal fires; what beats the best so far is on disk before the next one begins. */
+const searchSchema = z.strictObject({ trials: z.int().min(0), strategy: z.unknown() });
+
+/** Trials in a row that the training engine may fail before the task is given up. */
+const MAX_FAILURES = 5;
+/** Proposals in a row that are not worth a trial before the space is taken to hold no other. */
+const MAX_PROPOSALS = 500;
+
+/**
+ * One trial after another until the signal fires; what beats the best so far is on disk before the next one begins.
+ * A restart goes on after the trial that was under way.
+ * @throws PonasError where the task cannot be searched: its files, its space, or its networks are at fault
+ */
 async function runSearch(task: TaskState, options: SoloMinerOptions, signal: AbortSignal): Promise<void> {
   const { files, worker, state, throttle, log } = options;
+  const folder = `searches/${task.id}`;
+  let failures = 0;
   try {
     const { template, space, maxMacs, training: settings } = await files.descriptor(task);
     const train = await files.samples(task, "train");
     const validation = await files.samples(task, "validation");
-    const seeds = createRandom(`${options.seed} ${task.id}`);
-    const strategy = createRandomSearch({ template, space, maxMacs, seed: seeds.integer(2 ** 32) });
+    const saved = state.read(`${folder}/search.json`, searchSchema);
+    const seedOf = (what: string): number => createRandom(`${options.seed} ${task.id} ${what}`).integer(2 ** 32);
+    const strategy = createRandomSearch({ template, space, maxMacs, seed: seedOf("search"), state: saved?.strategy });
+    const limits = { maxMacs, maxModelBytes: task.maxModelBytes };
     let best = readBest(state, task.id)?.correct ?? 0;
-    for (let trial = 1; !signal.aborted; trial++) {
-      const architecture = strategy.ask();
+    for (let trial = (saved?.trials ?? 0) + 1; !signal.aborted; trial++) {
+      const architecture = propose(strategy, limits);
+      state.write(`${folder}/search.json`, { trials: trial, strategy: strategy.save() });
       const shown = best === 0 ? "–" : percent(best, validation.count);
       log.info({ event: "training", best: shown }, `trial ${trial}`);
-      const seed = seeds.integer(2 ** 32);
-      const outcome = await worker.train({ architecture, train, validation, settings, seed, throttle }, { signal });
+      const request = { architecture, train, validation, settings, seed: seedOf(`trial ${trial}`), throttle };
+      let outcome: TrainingOutcome;
+      try {
+        outcome = await worker.train(request, { signal });
+      } catch (error) {
+        // A network that is too much for this machine says nothing about the next one.
+        if (signal.aborted || !(error instanceof PonasError) || ++failures === MAX_FAILURES) throw error;
+        strategy.tell(architecture, 0);
+        log.warn({ taskId: String(task.id) }, `trial ${trial} failed: ${explainError(error)}`);
+        continue;
+      }
+      failures = 0;
       const { correct, total } = outcome.validation;
       strategy.tell(architecture, correct / total);
       if (correct > best && outcome.infeasible === null && outcome.bytes.length <= task.maxModelBytes) {
         best = correct;
         const root = modelRoot(outcome.model);
-        state.writeBytes(`tasks/${task.id}/${root}.model`, outcome.bytes);
-        state.write(`tasks/${task.id}/best.json`, { modelRoot: root, correct, total });
+        state.writeBytes(`${folder}/${root}.model`, outcome.bytes);
+        state.write(`${folder}/best.json`, { modelRoot: root, correct, total });
       }
       log.info(
         { event: "trial", correct, total, best: percent(best, total) },
@@ -154,8 +207,18 @@ async function runSearch(task: TaskState, options: SoloMinerOptions, signal: Abo
       );
     }
   } catch (error) {
-    if (signal.aborted) return;
-    if (!(error instanceof PonasError)) throw error;
-    log.warn({ taskId: String(task.id) }, `the search in task ${task.id} ended: ${explainError(error)}`);
+    if (!signal.aborted) throw error;
   }
+}
+
+/** The strategy's next network that may end in a model file within the task's limits. */
+function propose(strategy: Strategy, limits: { maxModelBytes: number; maxMacs?: number }): Architecture {
+  let reason: string | null = null;
+  for (let attempt = 0; attempt < MAX_PROPOSALS; attempt++) {
+    const architecture = strategy.ask();
+    reason = hopeless(architecture, limits);
+    if (reason === null) return architecture;
+    strategy.tell(architecture, 0);
+  }
+  throw new PonasError("not-found", `${MAX_PROPOSALS} proposals in a row were hopeless, the last one since ${reason}.`);
 }

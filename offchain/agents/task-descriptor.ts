@@ -5,7 +5,7 @@
 import { CID } from "multiformats/cid";
 import { z } from "zod";
 
-import { parseWith, spaceSchema, templateSchema } from "../protocol/architecture.ts";
+import { parseWith, spaceSchema, templateSchema, type Template } from "../protocol/architecture.ts";
 import { commitTestSet, spaceHash, type Hex, type TestSetCommitment } from "../protocol/bytes.ts";
 import { PonasError } from "../protocol/errors.ts";
 import type { ModelStore } from "../storage/model-store.ts";
@@ -21,9 +21,14 @@ const cid = z.string().refine((text) => {
 }, "not a CIDv1");
 
 /** At most 16,384 samples of at most 64×64×255 bytes would be 17 GB: the files of a task are far smaller. */
-export const MAX_DATA_BYTES = 1 << 30;
+const MAX_DATA_BYTES = 1 << 30;
+/** Added by AES-256-GCM. */
+const TAG_BYTES = 16;
 /** The descriptor itself: a few kilobytes. */
 export const MAX_DESCRIPTOR_BYTES = 1 << 20;
+
+/** Of one hyperparameter. The paper's longest list has 7; a search that goes through a list must not hang in it. */
+const MAX_CHOICES = 256;
 
 const samplesFile = z.strictObject({ cid, count: z.int().min(1).max(10_000_000) });
 
@@ -32,7 +37,10 @@ export const taskDescriptorSchema = z.strictObject({
   /** for people: "fashion-mnist over the demo space" */
   title: z.string().max(200),
   template: templateSchema,
-  space: spaceSchema,
+  space: spaceSchema.refine(
+    (space) => Object.values(space).every((choices) => choices.length <= MAX_CHOICES),
+    `more than ${MAX_CHOICES} choices of a hyperparameter`,
+  ),
   /** multiply–accumulates of one image that a proposal may cost; a search skips the rest. Not checked on chain. */
   maxMacs: z.int().min(1).optional(),
   /** Splits never overlap. The test set's file is encrypted until its key is released. */
@@ -90,16 +98,26 @@ export async function fetchSamples(
   { store, ...wait }: FetchOptions,
 ): Promise<Samples> {
   const file = data[split];
-  const bytes = await store.get(file.cid, { maxBytes: MAX_DATA_BYTES, ...wait });
-  return withCount(decodeSamples(bytes, shapeOf(template)), file.count, `The ${split} file`);
+  const what = `The ${split} file`;
+  const bytes = await store.get(file.cid, { maxBytes: fileBytes(file.count, template, what), ...wait });
+  return withCount(decodeSamples(bytes, shapeOf(template)), file.count, what);
 }
 
 /** The encrypted test set's bytes; they can be fetched before the key is released. */
 export async function fetchEncryptedTest(
-  { data }: TaskDescriptor,
+  { data, template }: TaskDescriptor,
   { store, ...wait }: FetchOptions,
 ): Promise<Uint8Array> {
-  return store.get(data.encryptedTest.cid, { maxBytes: MAX_DATA_BYTES, ...wait });
+  const { cid: address, count } = data.encryptedTest;
+  const maxBytes = fileBytes(count, template, "The encrypted test set") + TAG_BYTES;
+  return store.get(address, { maxBytes, ...wait });
+}
+
+/** Length of a data file, known before a byte of it is fetched. @throws PonasError bad-input where no agent should take so much */
+function fileBytes(count: number, { input: [height, width, channels] }: Template, what: string): number {
+  const bytes = count * (1 + height * width * channels);
+  if (bytes <= MAX_DATA_BYTES) return bytes;
+  throw new PonasError("bad-input", `${what} of ${count} samples takes ${bytes} bytes, over ${MAX_DATA_BYTES}.`);
 }
 
 export interface TestSet {

@@ -22,6 +22,8 @@ export interface TaskFiles {
   prefetchTest(task: TaskState): Promise<void>;
   /** The released test set. @throws PonasError integrity where it is not what was committed to */
   testSet(task: TaskState): Promise<TestSet>;
+  /** Lets go of a task's files. */
+  forget(taskId: bigint): void;
 }
 
 export function createTaskFiles(options: {
@@ -36,7 +38,10 @@ export function createTaskFiles(options: {
     if (value === undefined) {
       value = make();
       cache.set(key, value);
-      value.catch(() => cache.delete(key));
+      const made = value;
+      value.catch(() => {
+        if (cache.get(key) === made) cache.delete(key);
+      });
     }
     return value;
   };
@@ -60,5 +65,8 @@ export function createTaskFiles(options: {
           throw new PonasError("bad-input", `The key of task ${task.id}'s test set is not released yet.`);
         return openTestSet(task, await descriptor(task), await encrypted(task), task.key);
       }),
+    forget: (taskId) => {
+      for (const key of cache.keys()) if (key.startsWith(`${taskId} `)) cache.delete(key);
+    },
   };
 }

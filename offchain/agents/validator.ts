@@ -6,12 +6,12 @@ import { evaluateModel, type Evaluation } from "../evaluation/evaluate.ts";
 import { claimSeal, validatorSeal, ZERO_HASH, type Address } from "../protocol/bytes.ts";
 import { validatorStakeAbi } from "../protocol/abi.ts";
 import type { ChainClient, Head } from "../protocol/chain-client.ts";
-import { PonasError, explainError } from "../protocol/errors.ts";
+import { PonasError, explainError, type ErrorCode } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
-import { percent } from "./claimant.ts";
+import { inTime, percent } from "./claimant.ts";
 import { createFollowed, runDuties, type Duty } from "./duties.ts";
 import { createKeeper } from "./keeper.ts";
-import { createRegistry, type Registry, type TaskState } from "./registry.ts";
+import { createRegistry, formatAmount, paying, withdrawCredit, type Registry, type TaskState } from "./registry.ts";
 import { shapeOf } from "./task-descriptor.ts";
 import type { TaskFiles } from "./task-files.ts";
 import type { ModelStore } from "../storage/model-store.ts";
@@ -34,8 +34,10 @@ export async function ensureStake(
   const at = { abi: validatorStakeAbi, address: chain.deployment.stake } as const;
   const staked = await chain.read({ ...at, functionName: "stakeOf", args: [chain.account] });
   if (staked >= amount) return;
-  await createRegistry(chain).approve(chain.deployment.stake, amount - staked);
-  await chain.send({ ...at, functionName: "stake", args: [amount - staked] });
+  await paying(chain, async () => {
+    await createRegistry(chain).approve(chain.deployment.stake, amount - staked);
+    await chain.send({ ...at, functionName: "stake", args: [amount - staked] });
+  });
   log.info({ event: "stake", amount: String(amount) }, `staked ${formatAmount(amount)}`);
 }
 
@@ -44,9 +46,14 @@ const RECENT_TASKS = 50n;
 
 /** Validates every open task until the signal fires. */
 export async function runValidator(options: ValidatorOptions): Promise<void> {
-  const { chain, log, signal } = options;
+  const { chain, files, log, signal } = options;
   const registry = createRegistry(chain);
-  const followed = createFollowed({ dutiesFor: (id) => dutiesFor(id, registry, options), log, signal });
+  const followed = createFollowed({
+    dutiesFor: (id) => dutiesFor(id, registry, options),
+    onEnd: files.forget,
+    log,
+    signal,
+  });
   let started = false;
   const watch: Duty = {
     name: "watch",
@@ -57,8 +64,11 @@ export async function runValidator(options: ValidatorOptions): Promise<void> {
       (await registry.openTasks()).forEach(followed.follow);
     },
   };
-  await runDuties({ chain, log, signal, duties: [watch, followed.duty] });
+  await runDuties({ chain, log, signal, duties: [watch], followed });
 }
+
+/** Of fetching a task's descriptor and its encrypted test set: those that come with the CIDs and not with our node. */
+const FAULTS_OF_PUBLISHER: ReadonlySet<string> = new Set<ErrorCode>(["bad-input", "model-too-large"]);
 
 /** All that is due in one task. A finished task is dropped: `openTasks` does not name it again. */
 function dutiesFor(taskId: bigint, registry: Registry, options: ValidatorOptions): Duty[] {
@@ -67,19 +77,46 @@ function dutiesFor(taskId: bigint, registry: Registry, options: ValidatorOptions
   /** evaluations by participant; a candidate's model never changes */
   const found = new Map<Address, Evaluation>();
 
-  async function vote(task: TaskState): Promise<void> {
-    if (await registry.hasVoted(taskId, validator)) return;
+  async function vote(task: TaskState, head: Head): Promise<void> {
+    // Where nobody has committed, nobody is harmed, and the vote would be gas for nothing.
+    if (task.commitments === 0 || (await registry.hasVoted(taskId, validator))) return;
     if ((await registry.stakeAt(validator, task.schedule.trainingEnd - 1n)) === 0n) return;
+    const fault = await faultOfTestSet(task, head);
+    if (fault === null) return;
+    log.warn({ event: "vote", taskId: String(taskId) }, `voting the test set wrong: ${fault}`);
+    await registry.voteTestSet(taskId);
+  }
+
+  /** Why no model can be counted on the released test set, or null where it is the one that was committed to. */
+  async function faultOfTestSet(task: TaskState, head: Head): Promise<string | null> {
+    const { releasedAt, revealStart } = task.schedule;
+    const left = revealStart - head.timestamp;
+    try {
+      await inTime(
+        files.prefetchTest(task),
+        `those who have the test set of task ${taskId}`,
+        (1000 * Number(left)) / 2,
+        signal,
+      );
+    } catch (error) {
+      if (!(error instanceof PonasError)) throw error;
+      // What was not to be had in all of the training phase, and is not now, is not published.
+      const absent = error.code === "unavailable" || error.code === "timeout";
+      const late = 2n * left <= revealStart - releasedAt;
+      if (FAULTS_OF_PUBLISHER.has(error.code) || (absent && late)) return explainError(error);
+      throw error;
+    }
     try {
       await files.testSet(task);
+      return null;
     } catch (error) {
       if (!(error instanceof PonasError && error.code === "integrity")) throw error;
-      log.warn({ event: "vote", taskId: String(taskId) }, `voting the test set wrong: ${explainError(error)}`);
-      await registry.voteTestSet(taskId);
+      return explainError(error);
     }
   }
 
-  async function evaluate(task: TaskState, participant: Address): Promise<Evaluation | undefined> {
+  /** @param head bounds how long the model is waited for: whoever comes next must not wait for one that is over */
+  async function evaluate(task: TaskState, participant: Address, head: Head): Promise<Evaluation | undefined> {
     const known = found.get(participant);
     if (known !== undefined) return known;
     const candidate = await registry.commitmentOf(taskId, participant);
@@ -109,7 +146,10 @@ function dutiesFor(taskId: bigint, registry: Registry, options: ValidatorOptions
       });
       let bytes: Uint8Array;
       try {
-        bytes = await store.get(cid, { maxBytes: task.maxModelBytes, timeoutMs: modelTimeoutMs, signal });
+        const { sealDeadline, openDeadline, windowEnd } = task.schedule;
+        const end = [sealDeadline, openDeadline, windowEnd].find((time) => time > head.timestamp) ?? head.timestamp;
+        const timeoutMs = Math.min(modelTimeoutMs, 1000 * Math.max(1, Number(end - head.timestamp)));
+        bytes = await store.get(cid, { maxBytes: task.maxModelBytes, timeoutMs, signal });
       } catch (error) {
         // Too large, or no canonical file: the claimant's fault, as good as malformed. Anything else — it has not arrived,
         // our own node is damaged — says nothing about the model, and is tried again at the next head.
@@ -125,10 +165,10 @@ function dutiesFor(taskId: bigint, registry: Registry, options: ValidatorOptions
     }
   }
 
-  async function seal(task: TaskState, participant: Address): Promise<void> {
+  async function seal(task: TaskState, participant: Address, head: Head): Promise<void> {
     if ((await registry.sealOf(taskId, participant, validator)).seal !== ZERO_HASH) return;
     if ((await registry.stakeAt(validator, task.schedule.revealEnd - 1n)) === 0n) return;
-    const evaluation = await evaluate(task, participant);
+    const evaluation = await evaluate(task, participant, head);
     const candidate = await registry.commitmentOf(taskId, participant);
     if (evaluation === undefined || candidate === undefined) return;
     await registry.seal(
@@ -143,7 +183,7 @@ function dutiesFor(taskId: bigint, registry: Registry, options: ValidatorOptions
   async function openFor(task: TaskState, participant: Address, head: Head): Promise<void> {
     const { sealDeadline, openDeadline } = task.schedule;
     if (head.timestamp < sealDeadline + (openDeadline - sealDeadline) / 2n) return;
-    const evaluation = await evaluate(task, participant);
+    const evaluation = await evaluate(task, participant, head);
     const candidate = await registry.commitmentOf(taskId, participant);
     if (evaluation === undefined || candidate === undefined || evaluation.malformed !== null) return;
     if (claimSeal(chain.domain, taskId, participant, candidate.modelRoot, evaluation.result) !== candidate.claimSeal)
@@ -187,14 +227,14 @@ function dutiesFor(taskId: bigint, registry: Registry, options: ValidatorOptions
         return true;
       }
       if (phase === "Training") await files.prefetchTest(task);
-      if (phase === "TestVote") await vote(task);
+      if (phase === "TestVote") await vote(task, head);
       if (examined === null) return;
       const { participant, next } = examined;
-      if (phase === "Seal") await seal(task, participant);
+      if (phase === "Seal") await seal(task, participant, head);
       if (phase === "Open") await openFor(task, participant, head);
       if (phase === "Window") {
         await attest(task, participant);
-        if (next !== null) await seal(task, next);
+        if (next !== null) await seal(task, next, head);
       }
     },
   };

@@ -26,6 +26,11 @@ const COMMANDS: Record<string, { summary: string; load: () => Promise<{ register
 
 /** Runs one command line and returns the exit code; prints one sentence, never a stack, for what a user can cause. */
 export async function main(args: readonly string[]): Promise<number> {
+  const words = args.filter((word) => !word.startsWith("-"));
+  const name = (words[0] === "help" ? words[1] : words[0]) ?? "";
+  // Before the context is there, Ctrl-C simply ends the process: loading what a daemon needs takes a second or more in
+  // which no handler would run, and there is nothing yet to be put in order.
+  const named = Object.hasOwn(COMMANDS, name) ? await COMMANDS[name]!.load() : undefined;
   const context = createContext();
   const program = new Command("ponas")
     .description("Proof of neural architecture: mine blocks by searching for neural networks somebody pays for.")
@@ -33,10 +38,7 @@ export async function main(args: readonly string[]): Promise<number> {
     .configureOutput({ writeErr: (text) => process.stderr.write(text) })
     .showHelpAfterError("(add --help to see what there is)");
   try {
-    const words = args.filter((word) => !word.startsWith("-"));
-    const name = (words[0] === "help" ? words[1] : words[0]) ?? "";
-    const named = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
-    if (named !== undefined) (await named.load()).register(program, context);
+    if (named !== undefined) named.register(program, context);
     else for (const [name, { summary }] of Object.entries(COMMANDS)) program.command(name).description(summary);
     if (args.length === 0) {
       program.outputHelp();

@@ -36,7 +36,10 @@ export interface PoolTask {
 const FILE_BYTES_PER_LAYER = 320;
 
 /** Why a trial of this architecture could not end in a share, or null. */
-export function hopeless(architecture: Architecture, { maxModelBytes, maxMacs }: PoolTaskDescriptor): string | null {
+export function hopeless(
+  architecture: Architecture,
+  { maxModelBytes, maxMacs }: Pick<PoolTaskDescriptor, "maxModelBytes" | "maxMacs">,
+): string | null {
   const reason = hopelessness(architecture, { maxMacs });
   if (reason !== null) return reason;
   const bytes = linearLayers(architecture).reduce(

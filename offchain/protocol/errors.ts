@@ -22,6 +22,7 @@ export type ErrorCode =
   | "chain-mismatch"
   | "reverted"
   | "wrong-key"
+  | "funds"
   | "store-unreachable"
   | "timeout"
   | "pool"

@@ -16,6 +16,7 @@ const EXIT_CODES: Record<ErrorCode, number> = {
   "chain-mismatch": 1,
   reverted: 1,
   "wrong-key": 1,
+  funds: 1,
   "store-unreachable": 75,
   timeout: 75,
   pool: 1,

@@ -7,10 +7,10 @@ import { connectToPool } from "../../agents/pool-connection.ts";
 import { checkPool, createPoolContract } from "../../agents/pool-contract.ts";
 import { keepReceipt, runPoolMiner } from "../../agents/pool-miner.ts";
 import { runSoloMiner } from "../../agents/solo-miner.ts";
-import { createStateFolder } from "../../agents/state-folder.ts";
+import { createStateFolder, tieToDeployment } from "../../agents/state-folder.ts";
 import { openStorage, type StorageOptions } from "../../agents/storage.ts";
 import { createTaskFiles } from "../../agents/task-files.ts";
-import { PonasError } from "../../protocol/errors.ts";
+import { PonasError, explainError } from "../../protocol/errors.ts";
 import { takeLock } from "../../protocol/lock.ts";
 import { createTrainingWorker } from "../../training/worker.ts";
 import {
@@ -59,6 +59,7 @@ export function register(program: Command, context: Context): void {
     const unlock = takeLock(join(stateDir, "miner.lock"), `The miner's account ${chain.account}`);
     const worker = createTrainingWorker();
     try {
+      await tieToDeployment(state, chain);
       await using storage = await openStorage({ ...options, stateDir, log, signal });
       const { store } = storage;
       const files = createTaskFiles({ store, signal, timeoutMs: 120_000 });
@@ -71,14 +72,19 @@ export function register(program: Command, context: Context): void {
       }
       await checkPool(chain, pool as `0x${string}`);
       const benchmark = await measureMiner(worker, { throttle, signal });
-      const identity = { chainId: chain.domain.chainId, pool: pool as `0x${string}` };
+      const contract = createPoolContract(chain, pool as `0x${string}`);
       const connection = connectToPool({
         url,
         signer: { address: chain.account, sign: (data) => chain.signTypedData(data) },
         benchmark,
-        expected: identity,
+        expected: contract.identity,
         stateDir: join(stateDir, "pool"),
-        handlers: { onReceipt: (receipt) => keepReceipt(state, receipt) },
+        handlers: {
+          onReceipt: (receipt) =>
+            void keepReceipt(state, contract, receipt, chain.account).catch((error: unknown) =>
+              log.warn(explainError(error)),
+            ),
+        },
         signal,
         log,
       });
@@ -87,7 +93,7 @@ export function register(program: Command, context: Context): void {
         `mining for the pool ${pool} as ${chain.account}, ${benchmark.imagesPerSecond.toFixed(0)} images/s`,
       );
       try {
-        await runPoolMiner({ ...shared, pool: createPoolContract(chain, identity.pool), connection });
+        await runPoolMiner({ ...shared, pool: contract, connection });
       } finally {
         await connection.close();
       }

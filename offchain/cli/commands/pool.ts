@@ -2,10 +2,11 @@ import { join } from "node:path";
 
 import type { Command } from "commander";
 
-import { createPoolContract, ensurePool } from "../../agents/pool-contract.ts";
+import { createPoolContract, ensurePool, findPool } from "../../agents/pool-contract.ts";
 import { startPoolEndpoint } from "../../agents/pool-endpoint.ts";
-import { runPoolManager } from "../../agents/pool-manager.ts";
-import { createStateFolder } from "../../agents/state-folder.ts";
+import { runPoolManager, withdrawFloat } from "../../agents/pool-manager.ts";
+import { formatAmount } from "../../agents/registry.ts";
+import { createStateFolder, tieToDeployment } from "../../agents/state-folder.ts";
 import { openStorage, type StorageOptions } from "../../agents/storage.ts";
 import { createTaskFiles } from "../../agents/task-files.ts";
 import { evaluateModel } from "../../evaluation/evaluate.ts";
@@ -16,6 +17,7 @@ import { takeLock } from "../../protocol/lock.ts";
 import {
   addChainOptions,
   addStorageOptions,
+  amount,
   openSession,
   wholeNumber,
   type Context,
@@ -28,6 +30,12 @@ interface CreateOptions extends DaemonOptions {
   readonly objectionWindow: number;
   readonly settlementWindow: number;
   readonly receiptsWindow: number;
+  readonly json?: boolean;
+}
+
+interface WithdrawOptions extends DaemonOptions {
+  readonly title: string;
+  readonly amount?: bigint;
   readonly json?: boolean;
 }
 
@@ -53,6 +61,19 @@ export function register(program: Command, context: Context): void {
     const { chain } = await openSession("pool", options, context);
     const address = await ensurePool(chain, options.title, termsOf(options, chain.account));
     context.print(options.json, { pool: address }, address);
+  });
+
+  const withdraw = pool
+    .command("withdraw")
+    .description("take the manager's own money out of the pool: the float that is bound in no task, and its fees")
+    .option("--amount <amount>", "so much of the float; all of it where nothing is said", amount("--amount"))
+    .option("--title <text>", "which of the account's pools", "pool")
+    .option("--json", "print JSON");
+  addChainOptions(withdraw).action(async (options: WithdrawOptions) => {
+    const { chain } = await openSession("pool", options, context);
+    const address = await findPool(chain, options.title);
+    const paid = await withdrawFloat({ chain, pool: createPoolContract(chain, address) }, options.amount);
+    context.print(options.json, { pool: address, paid }, `withdrew ${formatAmount(paid)}`);
   });
 
   const run = pool
@@ -85,6 +106,7 @@ export function register(program: Command, context: Context): void {
     const state = createStateFolder(stateDir);
     const unlock = takeLock(join(stateDir, "pool.lock"), `The pool manager's account ${chain.account}`);
     try {
+      await tieToDeployment(state, chain);
       const database = await openPoolDatabase(join(stateDir, "database"));
       try {
         const address = await ensurePool(chain, options.title, termsOf(options, chain.account));

@@ -1,7 +1,7 @@
 import { Option, type Command } from "commander";
 
-import { followTask, formatAmount, publishTask } from "../../agents/publisher.ts";
-import { createRegistry, type TaskState } from "../../agents/registry.ts";
+import { followTask, publishTask } from "../../agents/publisher.ts";
+import { createRegistry, formatAmount, type TaskState } from "../../agents/registry.ts";
 import { createStateFolder } from "../../agents/state-folder.ts";
 import { openStorage, type StorageOptions } from "../../agents/storage.ts";
 import { PonasError } from "../../protocol/errors.ts";

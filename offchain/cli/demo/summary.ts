@@ -3,7 +3,7 @@ import pc from "picocolors";
 import { CID } from "multiformats/cid";
 
 import { percent } from "../../agents/claimant.ts";
-import { formatAmount } from "../../agents/publisher.ts";
+import { formatAmount } from "../../agents/registry.ts";
 import type { LedgerBlock, TaskState } from "../../agents/registry.ts";
 import { poolAbi, taskRegistryAbi } from "../../protocol/abi.ts";
 import type { Address } from "../../protocol/bytes.ts";
@@ -27,6 +27,7 @@ const CREDIT_REASONS = [
   "manager's float, back",
 ] as const;
 const REWARD = 0;
+const REWARD_RETURNED = 1;
 const VALIDATOR_FEE = 3;
 const POOL_SHARE = 10;
 const POOL_FEE = 11;
@@ -67,12 +68,12 @@ export interface Summary {
 export async function readSummary(options: {
   readonly chain: ChainClient;
   readonly task: TaskState;
-  readonly block: LedgerBlock;
+  /** null where the task is void */
+  readonly block: (LedgerBlock & { readonly reevaluated: { correct: number; total: number } }) | null;
   readonly pool: Address;
   readonly roleOf: (account: Address) => string;
-  readonly reevaluated: { correct: number; total: number };
 }): Promise<Summary> {
-  const { chain, task, block, pool, roleOf, reevaluated } = options;
+  const { chain, task, block, pool, roleOf } = options;
   const credits = async (abi: typeof taskRegistryAbi | typeof poolAbi, address: Address) => {
     const logs = await chain.client.getContractEvents({
       abi: abi as typeof poolAbi,
@@ -91,36 +92,40 @@ export async function readSummary(options: {
     amount,
     reason: CREDIT_REASONS[reason] ?? `reason ${reason}`,
   });
-  const poolWon = block.winner.toLowerCase() === pool.toLowerCase();
-  const divides = ({ reason }: (typeof all)[number]): boolean =>
-    poolWon ? reason === POOL_SHARE || reason === POOL_FEE : reason === REWARD;
+  const poolWon = block?.winner.toLowerCase() === pool.toLowerCase();
+  const division = block === null ? [REWARD_RETURNED] : poolWon ? [POOL_SHARE, POOL_FEE] : [REWARD];
+  const divides = ({ reason }: (typeof all)[number]): boolean => division.includes(reason);
   const payments = all.filter(divides).map(asPayment);
   const paid = payments.reduce((sum, { amount }) => sum + amount, 0n);
   if (paid !== task.reward) {
     throw new PonasError("integrity", `The payments add up to ${paid} units, but the reward was ${task.reward}.`);
   }
   return {
-    blocks: [
-      {
-        height: block.height,
-        taskId: block.taskId,
-        winner: block.winner,
-        winnerRole: roleOf(block.winner),
-        modelRoot: block.modelRoot,
-        modelCid: CID.decode(block.modelCid).toString(),
-        correct: block.correct,
-        total: block.total,
-      },
-    ],
+    blocks:
+      block === null
+        ? []
+        : [
+            {
+              height: block.height,
+              taskId: block.taskId,
+              winner: block.winner,
+              winnerRole: roleOf(block.winner),
+              modelRoot: block.modelRoot,
+              modelCid: CID.decode(block.modelCid).toString(),
+              correct: block.correct,
+              total: block.total,
+            },
+          ],
     payments,
     otherCredits: all.filter((credit) => !divides(credit) && !(poolWon && credit.reason === REWARD)).map(asPayment),
     tasks: [{ id: task.id, phase: task.phase, reward: task.reward, commitments: task.commitments }],
-    reevaluated,
+    reevaluated: block?.reevaluated ?? null,
   };
 }
 
 export function describeSummary({ blocks, payments, otherCredits, tasks, reevaluated }: Summary): string {
-  const lines: string[] = [];
+  const lines: string[] =
+    blocks.length > 0 ? [] : [pc.bold("No block: nobody found a model worth a claim, and the task is void.")];
   for (const block of blocks) {
     lines.push(
       pc.bold(
