@@ -89,6 +89,8 @@ contract Pool is IPool, Credits, EIP712, Initializable {
 
     /// @inheritdoc IPool
     function deposit(uint256 amount) external nonReentrant {
+        // The code behind the pools has no manager: nobody could take the money out again.
+        _require(_terms.manager != address(0), "manager");
         float += amount;
         emit Deposited(msg.sender, amount);
         _pull(msg.sender, amount);

@@ -215,7 +215,7 @@ contract TaskRegistry is ITaskRegistry, Credits {
         _pay(taskId, task, winner, task.params.reward, CreditReason.Reward);
         _pay(taskId, task, task.publisher, task.params.publisherBond, CreditReason.PublisherBond);
         if (candidate.matchingStake == 0) {
-            _payFeePot(taskId, task);
+            _returnFeePot(taskId, task);
         } else {
             task.unsettledStake = candidate.matchingStake;
         }
@@ -451,9 +451,10 @@ contract TaskRegistry is ITaskRegistry, Credits {
     // ————— Transitions —————
 
     /// @dev Takes the next candidate, or ends the task where there is none. Where the one before was opened, this one
-    /// could be sealed since then.
+    /// could be sealed in its window, but not after that: only so much of the seal period is over.
     function _examineNext(uint256 taskId, Task storage task) private {
-        uint256 sealableSince = task.openedAt == 0 ? block.timestamp : task.openedAt;
+        uint256 openedAt = task.openedAt;
+        uint256 sealable = openedAt == 0 ? 0 : Math.min(block.timestamp, task.schedule.windowEnd) - openedAt;
         address next = task.queue.pop();
         task.candidate = next;
         task.openedAt = 0;
@@ -466,11 +467,11 @@ contract TaskRegistry is ITaskRegistry, Credits {
             _end(taskId, task, Stage.Void);
             _pay(taskId, task, task.publisher, task.params.reward, CreditReason.RewardReturned);
             _pay(taskId, task, task.publisher, task.params.publisherBond, CreditReason.PublisherBond);
-            _payFeePot(taskId, task);
+            _returnFeePot(taskId, task);
             emit TaskVoided(taskId, VoidReason.NoCandidate);
         } else {
             PhaseLengths storage phases = task.params.phases;
-            uint40 sealDeadline = uint40(Math.max(block.timestamp, sealableSince + phases.seal));
+            uint40 sealDeadline = uint40(block.timestamp + Math.saturatingSub(phases.seal, sealable));
             uint40 openDeadline = sealDeadline + phases.open;
             task.schedule.sealDeadline = sealDeadline;
             task.schedule.openDeadline = openDeadline;
@@ -495,6 +496,7 @@ contract TaskRegistry is ITaskRegistry, Credits {
         _burnHeld(taskId, task, slashed - kept, BurnReason.CandidateBond);
         if (refuter == address(0)) {
             task.feePot += kept;
+            if (reason != Elimination.FalseClaim) task.lostBySilence += kept;
         } else {
             _pay(taskId, task, refuter, kept, CreditReason.Refutation);
         }
@@ -506,7 +508,7 @@ contract TaskRegistry is ITaskRegistry, Credits {
         task.voidReason = reason;
         _end(taskId, task, Stage.Void);
         _pay(taskId, task, task.publisher, task.params.reward, CreditReason.RewardReturned);
-        _payFeePot(taskId, task);
+        _returnFeePot(taskId, task);
         uint256 bond = task.params.publisherBond;
         if (task.commitments == 0) {
             _pay(taskId, task, task.publisher, bond, CreditReason.PublisherBond);
@@ -542,9 +544,13 @@ contract TaskRegistry is ITaskRegistry, Credits {
         _burn(amount, reason, taskId);
     }
 
-    function _payFeePot(uint256 taskId, Task storage task) private {
+    /// @dev What no validator earned. Bonds that were lost by silence are not the publisher's: with phases that leave
+    /// nobody time to answer, it would earn the bonds of all who fell for its task.
+    function _returnFeePot(uint256 taskId, Task storage task) private {
         uint256 pot = task.feePot;
+        uint256 silent = task.lostBySilence;
         task.feePot = 0;
-        _pay(taskId, task, task.publisher, pot, CreditReason.ValidatorFeeReturned);
+        _burnHeld(taskId, task, silent, BurnReason.CandidateBond);
+        _pay(taskId, task, task.publisher, pot - silent, CreditReason.ValidatorFeeReturned);
     }
 }

@@ -21,7 +21,7 @@ interface ICredits {
         PublisherBond,
         /// a validator's share of the validators' fee and of slashed halves
         ValidatorFee,
-        /// the validators' fee and slashed halves that no validator earned, back to the publisher
+        /// the validators' fee and slashed halves of false counts that no validator earned, back to the publisher
         ValidatorFeeReturned,
         /// a commitment's bond, back to the participant
         CommitBond,
@@ -50,7 +50,7 @@ interface ICredits {
         UnrevealedBonds,
         /// half the bond of a publisher at fault
         PublisherBond,
-        /// half the bond of an eliminated candidate
+        /// half the bond of an eliminated candidate; the other half too where it was lost by silence and nobody earned it
         CandidateBond
     }
 
