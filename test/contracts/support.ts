@@ -32,9 +32,17 @@ import type {
 } from "../../types/ethers-contracts/index.ts";
 
 const connection = await hre.network.create();
-export const { ethers, networkHelpers, provider } = connection;
+export const { ethers, networkHelpers } = connection;
 const { time } = networkHelpers;
 export const { loadFixture } = networkHelpers;
+
+let genesis = await networkHelpers.takeSnapshot();
+/** Back to the empty chain: fixtures are made anew. */
+export async function restart(): Promise<void> {
+  await genesis.restore();
+  networkHelpers.clearSnapshots();
+  genesis = await networkHelpers.takeSnapshot();
+}
 
 export type Signer = HardhatEthersSigner;
 export type TaskParams = ITaskRegistry.TaskParamsStruct;
