@@ -67,7 +67,7 @@ const COMMIT_MARGIN = 12;
 const OBJECTION_WINDOW = 3;
 const TOKENS = 10n ** 18n;
 
-/** Plays the round. @throws PonasError where it does not end with a confirmed block whose payments add up */
+/** Plays the round. @throws PonasError where a process fails, or the payments do not add up to the reward */
 export async function runDemo(options: DemoOptions): Promise<Summary> {
   const { onStep } = options;
   await checkOptions(options);
@@ -198,16 +198,16 @@ async function playRound(
   const registry = createRegistry(chain);
   const task = await untilEnd(taskId, registry, chain, processes, options);
   const block = await registry.blockOf(taskId);
-  if (block === undefined)
-    throw new PonasError("not-found", `Task ${taskId} ended without a block (${task.voidReason}).`);
-
-  if (ledgerBlockHash(block) !== block.hash) {
+  if (block !== undefined && ledgerBlockHash(block) !== block.hash) {
     throw new PonasError("integrity", `Block ${block.height} does not hash to ${block.hash}.`);
   }
 
   onStep("waiting until everyone is paid");
   const contract = createPoolContract(chain, pool);
-  await untilPaid(task, block, contract, registry, cast, signal);
+  await untilPaid(task, contract, registry, cast, signal);
+  const shared = { chain, task, pool, roleOf: roles(cast, pool) };
+  // Small budgets over the paper's spaces may well end in no model worth a claim.
+  if (block === undefined) return readSummary({ ...shared, block: null });
 
   onStep("fetching the model back by its CID and evaluating it anew");
   const peers = ipfsPorts.map((port) => `/ip4/127.0.0.1/tcp/${port}`);
@@ -218,7 +218,7 @@ async function playRound(
       `The block says ${block.correct} of ${block.total}, the model has ${reevaluated.correct} of ${reevaluated.total}.`,
     );
   }
-  return readSummary({ chain, task, block, pool, roleOf: roles(cast, pool), reevaluated });
+  return readSummary({ ...shared, block: { ...block, reevaluated } });
 }
 
 function publishArguments({
@@ -291,13 +291,12 @@ async function untilEnd(
 
 async function untilPaid(
   task: TaskState,
-  block: LedgerBlock,
   pool: PoolContract,
   registry: Registry,
   cast: Cast,
   signal: AbortSignal,
 ): Promise<void> {
-  const poolWon = block.winner.toLowerCase() === pool.address.toLowerCase();
+  const poolWon = task.winner.toLowerCase() === pool.address.toLowerCase();
   const paid = async (): Promise<boolean> => {
     for (const { address } of [cast.publisher, cast.solo, ...cast.validators]) {
       if ((await registry.credit(address)) > 0n) return false;
