@@ -16,7 +16,7 @@ import { createKeeper } from "./keeper.ts";
 import type { PoolContract } from "./pool-contract.ts";
 import { createRegistry, formatAmount, paying, type TaskState } from "./registry.ts";
 import type { StateFolder } from "./state-folder.ts";
-import { createTaskChoice } from "./task-choice.ts";
+import { createTaskChoice, type AcceptableTerms } from "./task-choice.ts";
 import type { TaskFiles } from "./task-files.ts";
 import { createWorkList } from "./work-list.ts";
 
@@ -31,6 +31,8 @@ export interface PoolManagerAgentOptions {
   readonly signal: AbortSignal;
   /** seconds before the end of training at which the pool commits; shares that come later are not taken */
   readonly commitMargin: number;
+  /** terms of a task that are worth a bond; any will do where none are given */
+  readonly terms?: AcceptableTerms;
 }
 
 /** How many of the newest tasks are looked at for commitments that the state folder does not know of. */
@@ -51,7 +53,7 @@ export async function runPoolManager(options: PoolManagerAgentOptions): Promise<
     log,
     signal,
   });
-  const choice = createTaskChoice({ registry, commitMargin, log });
+  const choice = createTaskChoice({ registry, commitMargin, terms: options.terms, log });
   let open: bigint | undefined;
   let started = false;
   /** what a process before this one was at: whatever better ones there are by now, its work is not thrown away */

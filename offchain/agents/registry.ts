@@ -49,6 +49,8 @@ export interface TaskState {
   readonly testCount: number;
   readonly minCorrect: number;
   readonly maxModelBytes: number;
+  /** lengths of the phases in seconds */
+  readonly phases: TaskParams["phases"];
   readonly reward: bigint;
   readonly commitBond: bigint;
   readonly commitFee: bigint;
@@ -193,6 +195,7 @@ export function createRegistry(chain: ChainClient) {
       testCount: params.testCount,
       minCorrect: params.minCorrect,
       maxModelBytes: params.maxModelBytes,
+      phases: params.phases,
       reward: params.reward,
       commitBond: params.commitBond,
       commitFee: params.commitFee,

@@ -18,7 +18,7 @@ import { createFollowed, runDuties, type Duty } from "./duties.ts";
 import { createKeeper } from "./keeper.ts";
 import { createRegistry, withdrawCredit, type Registry, type TaskState } from "./registry.ts";
 import type { StateFolder } from "./state-folder.ts";
-import { createTaskChoice } from "./task-choice.ts";
+import { createTaskChoice, type AcceptableTerms } from "./task-choice.ts";
 import type { TaskFiles } from "./task-files.ts";
 import { createWorkList } from "./work-list.ts";
 
@@ -33,6 +33,8 @@ export interface SoloMinerOptions {
   readonly throttle?: number;
   /** seconds before the end of training at which the best model is committed */
   readonly commitMargin: number;
+  /** terms of a task that are worth a bond; any will do where none are given */
+  readonly terms?: AcceptableTerms;
   readonly log: Log;
   readonly signal: AbortSignal;
 }
@@ -64,7 +66,7 @@ export async function runSoloMiner(options: SoloMinerOptions): Promise<void> {
     log,
     signal,
   });
-  const choice = createTaskChoice({ registry, commitMargin, log });
+  const choice = createTaskChoice({ registry, commitMargin, terms: options.terms, log });
   let search: Search | undefined;
   let started = false;
   /** what a process before this one was at: whatever better ones there are by now, its work is not thrown away */

@@ -106,6 +106,23 @@ export function addChainOptions(command: Command): Command {
     .addOption(new Option("--log <format>", "log format on stderr").choices([...LOG_FORMATS]).default("text"));
 }
 
+/** What miners and pools ask of a task's terms before they put a bond into it. */
+export interface TermsOptions {
+  readonly minAnswer: number;
+  readonly minReward: bigint;
+}
+
+export function addTermsOptions(command: Command): Command {
+  return command
+    .option(
+      "--min-answer <s>",
+      "leave tasks alone whose phases to answer in are shorter",
+      wholeNumber("--min-answer", 1),
+      36,
+    )
+    .option("--min-reward <amount>", "leave tasks alone that pay less", amount("--min-reward"), 1n);
+}
+
 export function addStorageOptions(command: Command): Command {
   return command
     .option("--ipfs <url>", "RPC of a running IPFS node; without it this process carries one")

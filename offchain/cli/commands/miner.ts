@@ -16,14 +16,16 @@ import { createTrainingWorker } from "../../training/worker.ts";
 import {
   addChainOptions,
   addStorageOptions,
+  addTermsOptions,
   fraction,
   openSession,
   wholeNumber,
   type Context,
   type DaemonOptions,
+  type TermsOptions,
 } from "../context.ts";
 
-interface RunOptions extends DaemonOptions, StorageOptions {
+interface RunOptions extends DaemonOptions, StorageOptions, TermsOptions {
   readonly solo?: boolean;
   readonly pool?: string;
   readonly url?: string;
@@ -48,7 +50,7 @@ export function register(program: Command, context: Context): void {
       wholeNumber("--commit-margin", 1),
       60,
     );
-  addStorageOptions(addChainOptions(run)).action(async (options: RunOptions) => {
+  addTermsOptions(addStorageOptions(addChainOptions(run))).action(async (options: RunOptions) => {
     const { solo, pool, url } = options;
     if ((solo === true) === (pool !== undefined) || (pool === undefined) !== (url === undefined)) {
       throw new PonasError("usage", "A miner runs either with --solo, or with --pool and --url.");
@@ -67,7 +69,7 @@ export function register(program: Command, context: Context): void {
       const shared = { chain, worker, files, store, state, throttle, log, signal };
       if (pool === undefined || url === undefined) {
         log.info({ event: "ready" }, `mining alone as ${chain.account}`);
-        await runSoloMiner({ ...shared, seed, commitMargin });
+        await runSoloMiner({ ...shared, seed, commitMargin, terms: options });
         return;
       }
       await checkPool(chain, pool as `0x${string}`);

@@ -17,11 +17,13 @@ import { takeLock } from "../../protocol/lock.ts";
 import {
   addChainOptions,
   addStorageOptions,
+  addTermsOptions,
   amount,
   openSession,
   wholeNumber,
   type Context,
   type DaemonOptions,
+  type TermsOptions,
 } from "../context.ts";
 
 interface CreateOptions extends DaemonOptions {
@@ -39,7 +41,7 @@ interface WithdrawOptions extends DaemonOptions {
   readonly json?: boolean;
 }
 
-interface RunOptions extends CreateOptions, StorageOptions {
+interface RunOptions extends CreateOptions, StorageOptions, TermsOptions {
   readonly host: string;
   readonly port: number;
   readonly seed: number;
@@ -100,7 +102,7 @@ export function register(program: Command, context: Context): void {
       wholeNumber("--commit-margin", 1),
       60,
     );
-  addTerms(addStorageOptions(addChainOptions(run))).action(async (options: RunOptions) => {
+  addTerms(addTermsOptions(addStorageOptions(addChainOptions(run)))).action(async (options: RunOptions) => {
     const { chain, log, stateDir } = await openSession("pool", options, context);
     const { signal } = context;
     const state = createStateFolder(stateDir);
@@ -137,6 +139,7 @@ export function register(program: Command, context: Context): void {
             log,
             signal,
             commitMargin: options.commitMargin,
+            terms: options,
           });
         } finally {
           await endpoint.stop();

@@ -148,7 +148,7 @@ async function playRound(
       args: [PONAS, ...args, ...shared, "--log", "json", "--name", actor.name, ...ipfs],
     });
   };
-  const margin = ["--commit-margin", String(COMMIT_MARGIN)];
+  const margin = ["--commit-margin", String(COMMIT_MARGIN), "--min-answer", String(PHASES.shortWindow)];
   const windows = [
     "--objection-window",
     String(OBJECTION_WINDOW),
