@@ -8,7 +8,7 @@ import { validatorStakeAbi } from "../protocol/abi.ts";
 import type { ChainClient, Head } from "../protocol/chain-client.ts";
 import { PonasError, explainError, type ErrorCode } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
-import { inTime, percent } from "./claimant.ts";
+import { createPrefetch, inTime, percent } from "./claimant.ts";
 import { createFollowed, runDuties, type Duty } from "./duties.ts";
 import { createKeeper } from "./keeper.ts";
 import { createRegistry, formatAmount, paying, withdrawCredit, type Registry, type TaskState } from "./registry.ts";
@@ -226,7 +226,6 @@ function dutiesFor(taskId: bigint, registry: Registry, options: ValidatorOptions
         await collect(task);
         return true;
       }
-      if (phase === "Training") await files.prefetchTest(task);
       if (phase === "TestVote") await vote(task, head);
       if (examined === null) return;
       const { participant, next } = examined;
@@ -238,5 +237,9 @@ function dutiesFor(taskId: bigint, registry: Registry, options: ValidatorOptions
       }
     },
   };
-  return [validate, createKeeper({ taskId, registry, log, patience: 3 })];
+  return [
+    createPrefetch({ taskId, registry, files }),
+    validate,
+    createKeeper({ taskId, registry, log, patience: 3 }),
+  ];
 }

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { HDNodeWallet } from "ethers";
+import { toHex } from "viem";
 
 import { createTaskFiles, type TaskFiles } from "../../offchain/agents/task-files.ts";
 import { freePorts, waitForRpc } from "../../offchain/cli/demo/processes.ts";
@@ -24,8 +25,8 @@ export interface LocalNetwork {
   readonly deployment: Deployment;
   readonly signal: AbortSignal;
   readonly log: Log;
-  /** The n-th account, funded with ether and with 10,000 of the asset. */
-  account(index: number): Promise<ChainClient>;
+  /** The n-th account, funded with ether and with so much of the asset (at most 10,000). */
+  account(index: number, options?: { rpcUrl?: string; tokens?: bigint }): Promise<ChainClient>;
   /** A store on an IPFS node of its own, connected to those made before. */
   store(name: string): Promise<{ store: ModelStore; files: TaskFiles }>;
   stop(): Promise<void>;
@@ -57,11 +58,14 @@ export async function startLocalNetwork(): Promise<LocalNetwork> {
     deployment,
     signal,
     log,
-    account: async (index) => {
+    account: async (index, { rpcUrl: url = rpcUrl, tokens = 10_000n } = {}) => {
       const { privateKey } = HDNodeWallet.fromPhrase(MNEMONIC, undefined, `m/44'/60'/0'/0/${index}`);
-      const chain = createChainClient({ rpcUrl, deployment, privateKey, log, signal, pollMs: 200 });
+      const chain = createChainClient({ rpcUrl: url, deployment, privateKey, log, signal, pollMs: 200 });
+      // A local Hardhat chain funds the first twenty accounts only.
+      const request = { method: "hardhat_setBalance", params: [chain.account, toHex(10n ** 20n)] };
+      if (index >= 20) await chain.client.request(request as never);
       const { asset } = deployment;
-      await chain.send({ abi: localAssetAbi, address: asset, functionName: "faucet", args: [10_000n * 10n ** 18n] });
+      await chain.send({ abi: localAssetAbi, address: asset, functionName: "faucet", args: [tokens * 10n ** 18n] });
       return chain;
     },
     store: async (name) => {
@@ -79,4 +83,21 @@ export async function startLocalNetwork(): Promise<LocalNetwork> {
       rmSync(dir, { recursive: true, force: true });
     },
   };
+}
+
+/**
+ * Tests that start together on one network, since each of them mostly waits for the chain's clock.
+ * @param setUp what all of them need, before any begins
+ */
+export function sideBySide<T>(setUp: () => Promise<T>, scenarios: Record<string, (shared: T) => Promise<void>>): void {
+  const running = new Map<string, Promise<void>>();
+  before(async () => {
+    const shared = await setUp();
+    for (const [name, play] of Object.entries(scenarios)) {
+      const played = play(shared);
+      played.catch(() => undefined); // its own test says so
+      running.set(name, played);
+    }
+  });
+  for (const name of Object.keys(scenarios)) it(name, () => running.get(name));
 }
