@@ -193,6 +193,7 @@ async function runClaims(options: PoolMinerOptions, work: WorkList): Promise<voi
 /** The duty that gets this miner its pay of one task. */
 function claimOf(taskId: bigint, { chain, pool, connection, store, state, log, signal }: PoolMinerOptions): Duty {
   const miner = chain.account;
+  let failure: unknown;
   let notBefore = 0n;
   let wait = FIRST_WAIT;
 
@@ -284,10 +285,12 @@ function claimOf(taskId: bigint, { chain, pool, connection, store, state, log, s
   return {
     name: `claim pay of task ${taskId}`,
     run: async ({ timestamp }) => {
-      if (timestamp < notBefore) return;
+      // Said again until it is tried again: it has not passed, and need not be told anew.
+      if (timestamp < notBefore) throw failure;
       try {
         return await look();
       } catch (error) {
+        failure = error;
         notBefore = timestamp + wait;
         wait = wait * 2n < LAST_WAIT ? wait * 2n : LAST_WAIT;
         throw error;

@@ -237,9 +237,5 @@ function dutiesFor(taskId: bigint, registry: Registry, options: ValidatorOptions
       }
     },
   };
-  return [
-    createPrefetch({ taskId, registry, files }),
-    validate,
-    createKeeper({ taskId, registry, log, patience: 3 }),
-  ];
+  return [createPrefetch({ taskId, registry, files }), validate, createKeeper({ taskId, registry, log, patience: 3 })];
 }
