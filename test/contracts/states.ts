@@ -251,6 +251,14 @@ const TASKS: Record<string, () => Promise<Drive>> = {
     await goTo((await w.schedule(taskId)).windowEnd);
     return drive(w, taskId, () => w.registry.attest(taskId, [w.vera]));
   },
+  "Confirmable → Seal by refute": async () => {
+    const w = await worldWithDisputes();
+    const taskId = await opened(w, true, [...w.validators]);
+    // A quorum ends the window after 150 s: less than the 400 s in which the next candidate may be sealed.
+    await w.registry.attest(taskId, [...w.validators]);
+    await goTo((await w.schedule(taskId)).windowEnd);
+    return drive(w, taskId, () => w.scripted.refute(w.registry, taskId, w.ada, w.max));
+  },
   "Confirmable → Open by refute": async () => {
     const w = await worldWithDisputes();
     const taskId = await opened(w, true);
