@@ -14,7 +14,7 @@ const schema = z.strictObject({ tasks: z.array(z.string().regex(/^\d+$/)) });
 
 /** @param role one folder may serve several: what a miner has ended may be a pool's concern still */
 export function createWorkList(state: StateFolder, role: "solo" | "pool" | "pool-miner"): WorkList {
-  const file = `work/${role}.json`;
+  const file = `under-way/${role}.json`;
   const all = (): bigint[] => (state.read(file, schema)?.tasks ?? []).map(BigInt);
   const write = (tasks: readonly bigint[]): void => state.write(file, { tasks: tasks.map(String) });
   return {

@@ -68,11 +68,11 @@ describe("A state folder", () => {
   it("says in one sentence which of its files is damaged", async () => {
     const state = createStateFolder(dir);
     createWorkList(state, "solo").add(1n);
-    writeFileSync(join(dir, "work/solo.json"), '{"tasks":["1"');
+    writeFileSync(join(dir, "under-way/solo.json"), '{"tasks":["1"');
     const read = (): Promise<unknown> => Promise.resolve().then(() => createWorkList(state, "solo").all());
-    expect(await sentenceOf(read())).to.equal(`The state file ${dir}/work/solo.json is not JSON.`);
-    writeFileSync(join(dir, "work/solo.json"), '{"tasks":[1]}');
-    expect(await sentenceOf(read())).to.contain(`The state file ${dir}/work/solo.json is not valid at tasks.0`);
+    expect(await sentenceOf(read())).to.equal(`The state file ${dir}/under-way/solo.json is not JSON.`);
+    writeFileSync(join(dir, "under-way/solo.json"), '{"tasks":[1]}');
+    expect(await sentenceOf(read())).to.contain(`The state file ${dir}/under-way/solo.json is not valid at tasks.0`);
   });
 
   it("lists and removes, and does not mind what is not there", () => {
