@@ -126,6 +126,26 @@ describe("bytes: the hashes on chain and off chain", () => {
     const shifted = siblings.map((node, i) => ({ ...node, sum: node.sum + (i === 0 ? 1n : i === 2 ? -1n : 0n) }));
     expect(await valid(split, leaf, shifted)).to.equal(false);
   });
+
+  it("refuse a leaf whose index has bits beyond the tree's depth", async () => {
+    const { harness } = await loadFixture(deployHarness);
+    const miner = address();
+    const verify = async (index: number): Promise<boolean> => {
+      const leaf = keccak256(
+        encodeAbiParameters(parseAbiParameters("bytes32, uint32, address, uint128"), [
+          bytes.tag("points-leaf"), index, miner, 5n,
+        ]),
+      ) as Hex; // prettier-ignore
+      const root = keccak256(
+        encodeAbiParameters(parseAbiParameters("bytes32, uint8, uint32, bytes32, uint128"), [
+          bytes.tag("points-root"), 0, 2, leaf, 5n,
+        ]),
+      ); // prettier-ignore
+      return (await harness.verify({ root, depth: 0, count: 2, sum: 5n }, { index, miner, points: 5n }, [])).valid;
+    };
+    expect(await verify(0)).to.equal(true);
+    expect(await verify(1)).to.equal(false);
+  });
 });
 
 describe("candidates' queue", () => {

@@ -267,6 +267,20 @@ describe("voting the test set wrong", () => {
     expect(await w.phase(taskId)).to.equal("Void");
   });
 
+  it("needs a quorum of all stake to the unit, and no more", async () => {
+    for (const [weight, phase] of [
+      [6667n, "Void"],
+      [6666n, "TestVote"],
+    ] as const) {
+      const w = await worldWithoutStake();
+      await w.stake.connect(w.victor).stake(weight);
+      await w.stake.connect(w.vera).stake(10_000n - weight);
+      const taskId = await w.toTestVote([]);
+      await w.registry.connect(w.victor).voteTestSet(taskId);
+      expect(await w.phase(taskId)).to.equal(phase);
+    }
+  });
+
   it("gives the publisher everything where nobody committed", async () => {
     const w = await world();
     const taskId = await w.toTestVote([]);

@@ -578,6 +578,19 @@ describe("with disputes", () => {
     expect((await w.registry.taskOf(taskId)).escrow).to.equal(0n);
   });
 
+  it("a quorum that comes after the long window does not open it again", async () => {
+    const w = await worldWithDisputes();
+    const taskId = await w.toSeal([[w.ada, good]]);
+    await w.openExamined(taskId, good, w.validators);
+    const { windowEnd } = await w.schedule(taskId);
+    await goTo(windowEnd + 50n);
+    await expect(w.registry.attest(taskId, [...w.validators]))
+      .to.emit(w.registry, "QuorumReached")
+      .withArgs(taskId, w.ada.address, windowEnd);
+    expect((await w.schedule(taskId)).windowEnd).to.equal(windowEnd);
+    expect(await w.phase(taskId)).to.equal("Confirmable");
+  });
+
   it("nothing is confirmed while the candidate is contested", async () => {
     const w = await worldWithDisputes();
     const taskId = await w.toSeal([[w.ada, good]]);
