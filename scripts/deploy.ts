@@ -14,7 +14,10 @@ import hre from "hardhat";
 
 import Ponas from "../ignition/modules/Ponas.ts";
 import PonasOnAsset from "../ignition/modules/PonasOnAsset.ts";
+import { watchParent } from "../offchain/cli/parent.ts";
 import { deploymentSchema } from "../offchain/protocol/deployment.ts";
+
+watchParent(() => process.exit(130));
 
 const { values } = parseArgs({
   options: {

@@ -4,13 +4,10 @@
  */
 import hre from "hardhat";
 
+import { watchParent } from "../offchain/cli/parent.ts";
+
 const port = Number(process.argv[2] ?? 8545);
-const parent = Number(process.env.PONAS_PARENT ?? 0);
-if (parent !== 0) {
-  setInterval(() => {
-    if (process.ppid !== parent) process.exit(0);
-  }, 500).unref();
-}
+watchParent(() => process.exit(0));
 process.on("SIGTERM", () => process.exit(0));
 process.on("SIGINT", () => process.exit(0));
 

@@ -14,6 +14,7 @@ import {
 import { readDeployment } from "../protocol/deployment.ts";
 import { PonasError } from "../protocol/errors.ts";
 import { createLog, LOG_FORMATS, type Log, type LogFormat } from "../protocol/log.ts";
+import { watchParent } from "./parent.ts";
 
 /** What every command of one process shares. */
 export interface Context {
@@ -44,9 +45,7 @@ export function createContext(): Context {
     process.exit(code);
   };
   process.stdout.on("error", unread);
-  const watch = watchParent(() =>
-    controller.abort(new PonasError("aborted", "The process that started this is gone.")),
-  );
+  watchParent(() => controller.abort(new PonasError("aborted", "The process that started this is gone.")));
   return {
     signal: controller.signal,
     interrupted: () => interrupted || controller.signal.aborted,
@@ -60,7 +59,6 @@ export function createContext(): Context {
     dispose: () => {
       process.off("SIGINT", stop);
       process.off("SIGTERM", stop);
-      clearInterval(watch);
     },
   };
 }
@@ -68,17 +66,6 @@ export function createContext(): Context {
 /** Amounts are bigints; in JSON they stand as decimal strings, since a double would round them. */
 export function bigintAsText(_key: string, value: unknown): unknown {
   return typeof value === "bigint" ? value.toString() : value;
-}
-
-/** A demo that is killed with −9 cannot stop its children: so the children watch it. */
-function watchParent(gone: () => void): NodeJS.Timeout | undefined {
-  const parent = Number(process.env.PONAS_PARENT ?? 0);
-  if (parent === 0) return undefined;
-  const timer = setInterval(() => {
-    if (process.ppid !== parent) gone();
-  }, 1000);
-  timer.unref();
-  return timer;
 }
 
 // ————— Options shared by the daemons —————
