@@ -5,32 +5,29 @@ import { CID } from "multiformats/cid";
 import { percent } from "../../agents/claimant.ts";
 import { formatAmount } from "../../agents/registry.ts";
 import type { LedgerBlock, TaskState } from "../../agents/registry.ts";
-import { poolAbi, taskRegistryAbi } from "../../protocol/abi.ts";
+import { CREDIT_REASONS, poolAbi, taskRegistryAbi } from "../../protocol/abi.ts";
 import type { Address } from "../../protocol/bytes.ts";
 import type { ChainClient } from "../../protocol/chain-client.ts";
 import { PonasError } from "../../protocol/errors.ts";
 
-/** In the order of ICredits.CreditReason. */
-const CREDIT_REASONS = [
-  "reward of the block",
-  "reward of the void task, back",
-  "publisher's bond, back",
-  "validator's fee",
-  "validators' fee, unearned",
-  "commitment's bond, back",
-  "candidate's bond, back",
-  "compensation by the publisher",
-  "half the bond of a refuted candidate",
-  "stake, back",
-  "share of the pool's reward by points",
-  "manager's fee of the pool's reward",
-  "manager's float, back",
-] as const;
-const REWARD = 0;
-const REWARD_RETURNED = 1;
-const VALIDATOR_FEE = 3;
-const POOL_SHARE = 10;
-const POOL_FEE = 11;
+type CreditReason = (typeof CREDIT_REASONS)[number];
+
+/** What a credit was for, in words. */
+const REASON_TEXTS: Record<CreditReason, string> = {
+  Reward: "reward of the block",
+  RewardReturned: "reward of the void task, back",
+  PublisherBond: "publisher's bond, back",
+  ValidatorFee: "validator's fee",
+  ValidatorFeeReturned: "validators' fee, unearned",
+  CommitBond: "commitment's bond, back",
+  CandidateBond: "candidate's bond, back",
+  Compensation: "compensation by the publisher",
+  Refutation: "half the bond of a refuted candidate",
+  Stake: "stake, back",
+  PoolShare: "share of the pool's reward by points",
+  PoolFee: "manager's fee of the pool's reward",
+  PoolFloat: "manager's float, back",
+};
 
 export interface Payment {
   readonly account: Address;
@@ -83,17 +80,18 @@ export async function readSummary(options: {
       fromBlock: BigInt(chain.deployment.fromBlock),
       strict: true,
     });
-    return logs.map(({ args }) => args);
+    return logs.map(({ args }) => ({ ...args, reason: CREDIT_REASONS[args.reason]! }));
   };
   const all = [...(await credits(taskRegistryAbi, chain.deployment.registry)), ...(await credits(poolAbi, pool))];
   const asPayment = ({ account, amount, reason }: (typeof all)[number]): Payment => ({
     account,
     role: roleOf(account),
     amount,
-    reason: CREDIT_REASONS[reason] ?? `reason ${reason}`,
+    reason: REASON_TEXTS[reason],
   });
   const poolWon = block?.winner.toLowerCase() === pool.toLowerCase();
-  const division = block === null ? [REWARD_RETURNED] : poolWon ? [POOL_SHARE, POOL_FEE] : [REWARD];
+  const division: CreditReason[] =
+    block === null ? ["RewardReturned"] : poolWon ? ["PoolShare", "PoolFee"] : ["Reward"];
   const divides = ({ reason }: (typeof all)[number]): boolean => division.includes(reason);
   const payments = all.filter(divides).map(asPayment);
   const paid = payments.reduce((sum, { amount }) => sum + amount, 0n);
@@ -117,7 +115,7 @@ export async function readSummary(options: {
             },
           ],
     payments,
-    otherCredits: all.filter((credit) => !divides(credit) && !(poolWon && credit.reason === REWARD)).map(asPayment),
+    otherCredits: all.filter((credit) => !divides(credit) && !(poolWon && credit.reason === "Reward")).map(asPayment),
     tasks: [{ id: task.id, phase: task.phase, reward: task.reward, commitments: task.commitments }],
     reevaluated: block?.reevaluated ?? null,
   };
@@ -143,8 +141,8 @@ export function describeSummary({ blocks, payments, otherCredits, tasks, reevalu
   const row = ({ account, role, amount, reason }: Payment): string =>
     `  ${formatAmount(amount).padStart(22)}  ${role.padEnd(13)} ${account}  ${reason}`;
   lines.push("", `Reward of ${formatAmount(tasks[0]!.reward)}, divided:`, ...payments.map(row));
-  const fees = otherCredits.filter(({ reason }) => reason === CREDIT_REASONS[VALIDATOR_FEE]);
-  const rest = otherCredits.filter(({ reason }) => reason !== CREDIT_REASONS[VALIDATOR_FEE]);
+  const fees = otherCredits.filter(({ reason }) => reason === REASON_TEXTS.ValidatorFee);
+  const rest = otherCredits.filter(({ reason }) => reason !== REASON_TEXTS.ValidatorFee);
   if (fees.length > 0) lines.push("", "Validators' fee, divided:", ...fees.map(row));
   if (rest.length > 0) lines.push("", "Returned:", ...rest.map(row));
   return lines.join("\n");
