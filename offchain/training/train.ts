@@ -7,8 +7,9 @@ import { architectureSchema, isDead, parseWith, type Architecture } from "../pro
 import { PonasError } from "../protocol/errors.ts";
 import { createRandom, type Random } from "../protocol/random.ts";
 import { sleep } from "../protocol/wait.ts";
-import { createOnnxEngine, type Engine, type Trainer } from "./engine.ts";
-import { initialParameters, parametersOf, quantise } from "./parameters.ts";
+import type { Engine, Trainer } from "./engine.ts";
+import { createOnnxEngine } from "./onnx-engine.ts";
+import { initialParameters, parametersOf, quantise, type LinearParameters } from "./parameters.ts";
 import type { Samples } from "./samples.ts";
 import { learningRateAt, trainingSettingsSchema, type TrainingSettings } from "./settings.ts";
 
@@ -101,10 +102,10 @@ export async function trainChild(request: TrainingRequest, options: TrainingOpti
   try {
     if (!dead && malformation(model) === null) {
       const batch = Math.min(settings.batch, request.train.count);
-      const trainer = await engine.createTrainer({ architecture, batch, initial: parameters });
+      const trainer = await engine.createTrainer({ architecture, batch, initial: parameters, settings });
       try {
-        const keep = (): void => {
-          model = quantise(architecture, trainer.parameters());
+        const keep = (parameters: readonly LinearParameters[]): void => {
+          model = quantise(architecture, parameters);
         };
         run = await runEpochs(trainer, batch, request, keep, options);
       } finally {
@@ -144,7 +145,7 @@ async function runEpochs(
   trainer: Trainer,
   batch: number,
   { train, settings, seed, throttle = 1 }: TrainingRequest,
-  keep: () => void,
+  keep: (parameters: readonly LinearParameters[]) => void,
   { onEpoch, signal }: TrainingOptions,
 ): Promise<Run> {
   const stepsPerEpoch = Math.floor(train.count / batch);
@@ -165,16 +166,21 @@ async function runEpochs(
     for (const { pixels, labels } of shuffledBatches(train, batch, random)) {
       if (signal?.aborted === true) throw new PonasError("aborted", "Stopped.", { cause: signal.reason });
       const stepStart = performance.now();
-      const { loss, predictions } = await trainer.step(pixels, labels, learningRateAt(settings, step, steps));
+      const { loss, predictions } = await trainer.step({
+        pixels,
+        labels,
+        learningRate: learningRateAt(settings, step, steps),
+      });
       step += 1;
       if (!Number.isFinite(loss)) return ended(true);
       lossSum += loss;
       right += predictions.reduce((sum, prediction, i) => sum + (prediction === labels[i] ? 1 : 0), 0);
       await nap(performance.now() - stepStart);
     }
-    const finite = trainer.parameters().every(({ weights, bias }) => allFinite(weights) && allFinite(bias));
+    const parameters = await trainer.parameters();
+    const finite = parameters.every(({ weights, bias }) => allFinite(weights) && allFinite(bias));
     if (!finite) return ended(true);
-    keep();
+    keep(parameters);
     const images = stepsPerEpoch * batch;
     trainLoss.push(lossSum / stepsPerEpoch);
     onEpoch?.({

@@ -1,6 +1,6 @@
 /** The process of `createTrainingWorker`: one training at a time, with one engine for all of them. */
 import { PonasError } from "../protocol/errors.ts";
-import { createOnnxEngine } from "./engine.ts";
+import { createOnnxEngine } from "./onnx-engine.ts";
 import type { Samples } from "./samples.ts";
 import { trainChild, type EpochProgress } from "./train.ts";
 import type { FromWorker, NamedRequest, ToWorker } from "./worker-messages.ts";

@@ -3,10 +3,11 @@ import { InferenceSession, Tensor } from "onnxruntime-node";
 
 import type { Architecture, Layer } from "../../offchain/protocol/architecture.ts";
 import { createRandom, type Random } from "../../offchain/protocol/random.ts";
-import { createOnnxEngine } from "../../offchain/training/engine.ts";
+import { createOnnxEngine } from "../../offchain/training/onnx-engine.ts";
 import { linearFormats } from "../../offchain/training/parameters.ts";
 import { buildStepGraph, parameterTensors } from "../../offchain/training/step-graph.ts";
 import { floatLoss, type DoubleParameters } from "./float-network.ts";
+import { SETTINGS } from "./networks.ts";
 
 const LAYER: Layer = {
   kernelHeight: 3,
@@ -226,10 +227,10 @@ describe("a training step", () => {
       weights: Float32Array.from(weights),
       bias: Float32Array.from(bias),
     }));
-    const trainer = await engine.createTrainer({ architecture, batch: 2, initial });
+    const trainer = await engine.createTrainer({ architecture, batch: 2, initial, settings: SETTINGS });
     const pixels = Uint8Array.from({ length: 2 * 36 }, () => random.integer(256));
-    for (let i = 0; i < 3; i++) await trainer.step(pixels, Uint8Array.of(1, 4), 10);
-    for (const [index, { weights }] of trainer.parameters().entries()) {
+    for (let i = 0; i < 3; i++) await trainer.step({ pixels, labels: Uint8Array.of(1, 4), learningRate: 10 });
+    for (const [index, { weights }] of (await trainer.parameters()).entries()) {
       const { weightMin, weightMax, weightFractionBits } = linearFormats(architecture)[index]!;
       const step = 2 ** -weightFractionBits;
       expect(Math.min(...weights)).to.be.at.least(weightMin * step);
@@ -247,9 +248,9 @@ describe("a training step", () => {
       weights: Float32Array.from(weights),
       bias: Float32Array.from(bias),
     }));
-    const trainer = await engine.createTrainer({ architecture: wide, batch: 1, initial });
-    await trainer.step(new Uint8Array(60).fill(100), Uint8Array.of(2), 0);
-    expect(trainer.parameters()).to.deep.equal(initial);
+    const trainer = await engine.createTrainer({ architecture: wide, batch: 1, initial, settings: SETTINGS });
+    await trainer.step({ pixels: new Uint8Array(60).fill(100), labels: Uint8Array.of(2), learningRate: 0 });
+    expect(await trainer.parameters()).to.deep.equal(initial);
     trainer.release();
     await engine.dispose();
   });

@@ -6,7 +6,8 @@ import { evaluateModel, predict } from "../../offchain/evaluation/evaluate.ts";
 import { decodeModel, linearWeights } from "../../offchain/evaluation/model.ts";
 import { accumulatorBound, malformation } from "../../offchain/evaluation/well-formed.ts";
 import { createRandom } from "../../offchain/protocol/random.ts";
-import { createOnnxEngine, type Engine } from "../../offchain/training/engine.ts";
+import type { Engine } from "../../offchain/training/engine.ts";
+import { createOnnxEngine } from "../../offchain/training/onnx-engine.ts";
 import {
   initialParameters,
   linearFormats,
@@ -76,12 +77,21 @@ describe("trainChild", () => {
       const [train, validation] = [quadrants(architecture.input, 64, i), quadrants(architecture.input, 64, 1000 + i)];
       const batch = 32;
       const size = validation.pixels.length / 64;
-      const trainer = await engine.createTrainer({ architecture, batch, initial: initialParameters(architecture, i) });
-      const step = (samples: typeof train, at: number, rate: number) =>
-        trainer.step(samples.pixels.slice(at * size, (at + batch) * size), samples.labels.slice(at, at + batch), rate);
+      const trainer = await engine.createTrainer({
+        architecture,
+        batch,
+        initial: initialParameters(architecture, i),
+        settings: SETTINGS,
+      });
+      const step = ({ pixels, labels }: typeof train, at: number, learningRate: number) =>
+        trainer.step({
+          pixels: pixels.slice(at * size, (at + batch) * size),
+          labels: labels.slice(at, at + batch),
+          learningRate,
+        });
       for (let pass = 0; pass < 4; pass++) for (const at of [0, 32]) await step(train, at, 1e-2);
 
-      const model = quantise(architecture, trainer.parameters());
+      const model = quantise(architecture, await trainer.parameters());
       expect(malformation(model)).to.equal(null);
       expect(accumulatorBound(model)).to.be.below(2 ** 24);
       const canonical = await predict(model, validation);
@@ -109,8 +119,8 @@ describe("trainChild", () => {
         };
       });
       const samples = quadrants(architecture.input, 64, i);
-      const trainer = await engine.createTrainer({ architecture, batch: 64, initial });
-      const { predictions } = await trainer.step(samples.pixels, samples.labels, 0);
+      const trainer = await engine.createTrainer({ architecture, batch: 64, initial, settings: SETTINGS });
+      const { predictions } = await trainer.step({ ...samples, learningRate: 0 });
       trainer.release();
       expect([...predictions]).to.deep.equal([...(await predict(quantise(architecture, initial), samples))]);
     }
@@ -190,9 +200,9 @@ describe("trainChild", () => {
         const trainer = await engine.createTrainer(options);
         return {
           ...trainer,
-          step: async (...step) => {
+          step: async (input) => {
             steps += 1;
-            const result = await trainer.step(...step);
+            const result = await trainer.step(input);
             return steps > 15 ? { ...result, loss: NaN } : result;
           },
         };

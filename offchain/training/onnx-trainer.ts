@@ -1,0 +1,117 @@
+/** A network in training whose step is an ONNX graph: what is fed to it, and what comes back. */
+import type { Tensor, TensorConstructor } from "onnxruntime-common";
+
+import { networkShapes } from "../evaluation/shapes.ts";
+import type { Architecture } from "../protocol/architecture.ts";
+import type { Trainer, TrainerOptions } from "./engine.ts";
+import { ADAM, parameterTensors, type GraphTensor } from "./step-graph.ts";
+
+export type Tensors = Record<string, Tensor>;
+
+export interface OnnxTrainerOptions extends TrainerOptions {
+  /** the runtime's own class: it knows no other's tensors */
+  readonly Tensor: TensorConstructor;
+  /** Runs the step graph once; outputs go into the tensors of `fetches`. */
+  readonly run: (feeds: Tensors, fetches: Tensors) => Promise<unknown>;
+  readonly onRelease: () => void;
+}
+
+export function createOnnxTrainer({
+  Tensor,
+  run,
+  architecture,
+  batch,
+  initial,
+  onRelease,
+}: OnnxTrainerOptions): Trainer {
+  const [height, width, channels] = architecture.input;
+  const tensors = parameterTensors(architecture);
+  const orders = channelOrders(architecture);
+  // Parameters and moments live in two sets of buffers: a step reads one and writes the other, so memory stays flat.
+  const names = tensors.flatMap(({ name, dims }) => ["", "m.", "v."].map((prefix) => ({ name: prefix + name, dims })));
+  let current = zeros(Tensor, names);
+  let spare = zeros(Tensor, names);
+  for (const [index, { weights, bias }] of initial.entries()) {
+    const { name: weightName } = tensors[2 * index]!;
+    const { name: biasName } = tensors[2 * index + 1]!;
+    (current[weightName]!.data as Float32Array).set(orders[index]!.toGraph(weights));
+    (current[biasName]!.data as Float32Array).set(bias);
+  }
+  const loss = zeros(Tensor, [{ name: "loss", dims: [] }])["loss"]!;
+  const predictions = new Tensor("int64", new BigInt64Array(batch), [batch]);
+  let steps = 0;
+
+  return {
+    step: async ({ pixels, labels, learningRate }) => {
+      steps += 1;
+      const stepSize = learningRate / (1 - ADAM.beta1 ** steps);
+      const secondScale = 1 / (1 - ADAM.beta2 ** steps);
+      const feeds: Tensors = {
+        ...current,
+        pixels: new Tensor("uint8", pixels, [batch, height, width, channels]),
+        labels: new Tensor("uint8", labels, [batch]),
+        stepSize: new Tensor("float32", Float32Array.of(stepSize), []),
+        secondScale: new Tensor("float32", Float32Array.of(secondScale), []),
+      };
+      const fetches: Tensors = { loss, predictions };
+      for (const [name, tensor] of Object.entries(spare)) fetches[`next.${name}`] = tensor;
+      await run(feeds, fetches);
+      [current, spare] = [spare, current];
+      return {
+        loss: (loss.data as Float32Array)[0]!,
+        predictions: Uint8Array.from(predictions.data as BigInt64Array, Number),
+      };
+    },
+    parameters: async () =>
+      orders.map(({ toModel }, index) => ({
+        weights: toModel(current[`weights.${index}`]!.data as Float32Array),
+        bias: (current[`bias.${index}`]!.data as Float32Array).slice(),
+      })),
+    release: onRelease,
+  };
+}
+
+function zeros(Tensor: TensorConstructor, tensors: readonly GraphTensor[]): Tensors {
+  return Object.fromEntries(
+    tensors.map(({ name, dims }) => {
+      const size = dims.reduce((product, dim) => product * dim, 1);
+      return [name, new Tensor("float32", new Float32Array(size), dims)];
+    }),
+  );
+}
+
+interface ChannelOrder {
+  /** from (row, column, channel), the model's order, to (channel, row, column), the graph's; a copy */
+  toGraph(weights: Float32Array): Float32Array;
+  /** the way back; a copy */
+  toModel(weights: Float32Array): Float32Array;
+}
+
+/** How each linear layer's weights are ordered; only the first dense layer after a flatten has positions among these. */
+function channelOrders(architecture: Architecture): ChannelOrder[] {
+  const { layers, features, headInputs } = networkShapes(architecture);
+  const flatten = architecture.head.pool === "flatten";
+  const orders = layers.map(({ input, fanIn }) => channelOrder(input.channels, fanIn));
+  orders.push(channelOrder(flatten ? features.channels : headInputs, headInputs));
+  if (architecture.head.hidden > 0) orders.push(channelOrder(architecture.head.hidden, architecture.head.hidden));
+  return orders;
+}
+
+function channelOrder(channels: number, fanIn: number): ChannelOrder {
+  const positions = fanIn / channels;
+  const reorder = (weights: Float32Array, fromGraph: boolean): Float32Array => {
+    const ordered = new Float32Array(weights.length);
+    for (let start = 0; start < weights.length; start += fanIn) {
+      for (let position = 0; position < positions; position++) {
+        for (let channel = 0; channel < channels; channel++) {
+          const inModel = start + position * channels + channel;
+          const inGraph = start + channel * positions + position;
+          if (fromGraph) ordered[inModel] = weights[inGraph]!;
+          else ordered[inGraph] = weights[inModel]!;
+        }
+      }
+    }
+    return ordered;
+  };
+  return { toGraph: (weights) => reorder(weights, false), toModel: (weights) => reorder(weights, true) };
+}
