@@ -1,7 +1,18 @@
-/** The search spaces that have names — the paper's (Table 1 and the nine subspaces) and the demo's — and drawing from one. */
-import { HYPERPARAMETERS, type Architecture, type Layer, type Space, type Template } from "../protocol/architecture.ts";
+/** The search spaces that have names: the paper's (Table 1 and the nine subspaces) and the demo's. */
+import type { Space } from "../protocol/architecture.ts";
 import { PonasError } from "../protocol/errors.ts";
-import type { Random } from "../protocol/random.ts";
+
+export {
+  boxSchema,
+  isMember,
+  mutate,
+  neighbours,
+  parseSearchSpace,
+  sampleArchitecture,
+  spaceSize,
+  type Box,
+  type SearchSpace,
+} from "./boxes.ts";
 
 export const SPACES = {
   full: {
@@ -157,34 +168,4 @@ export function spaceByName(name: string): Space {
     });
   }
   return structuredClone(SPACES[known]) as unknown as Space;
-}
-
-/** The choices that a layer can take: those of the space without strides of 0, which no convolution has. */
-function choicesOf(space: Space, name: keyof Space): number[] {
-  return name === "strideHeight" || name === "strideWidth" ? space[name].filter((stride) => stride > 0) : space[name];
-}
-
-/** Number of architectures of a space: (product of the ten lists' lengths) ^ depth. */
-export function spaceSize(space: Space, depth: number): bigint {
-  const perLayer = HYPERPARAMETERS.reduce((size, name) => size * BigInt(new Set(choicesOf(space, name)).size), 1n);
-  return perLayer ** BigInt(depth);
-}
-
-/**
- * An architecture drawn uniformly: every layer chooses each hyperparameter by itself.
- * @throws PonasError bad-input where a list has nothing to choose
- */
-export function sampleArchitecture(template: Template, space: Space, random: Random): Architecture {
-  const lists = HYPERPARAMETERS.map((name) => {
-    const choices = choicesOf(space, name);
-    if (choices.length === 0) {
-      throw new PonasError("bad-input", `The space has no usable choice of ${name}.`);
-    }
-    return [name, choices] as const;
-  });
-  const layers = Array.from(
-    { length: template.depth },
-    () => Object.fromEntries(lists.map(([name, choices]) => [name, random.choice(choices)])) as Layer,
-  );
-  return { input: [...template.input], classes: template.classes, layers, head: { ...template.head } };
 }
