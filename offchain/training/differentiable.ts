@@ -31,7 +31,15 @@ export interface PartOptions {
   readonly batch: number;
   /** false leaves every rounding out and keeps the clamps: then gradients are those of the function itself */
   readonly rounding: boolean;
+  /** how max-pools send gradients back; both send them to the same places */
+  readonly poolGradient: PoolGradient;
 }
+
+/**
+ * "indices": MaxPool's second output and MaxUnpool, the fastest on a CPU. "mask": comparisons, for GPU providers, which
+ * lack the one or the other.
+ */
+export type PoolGradient = "indices" | "mask";
 
 const scalar = (graph: Graph, value: number): string => graph.floats([value], []);
 const times = (graph: Graph, value: string, factor: number): string =>
@@ -209,7 +217,9 @@ function filterGradient(
 const STACKED_CHANNELS = 8;
 
 /** Max-pool p×p, "same" windows that see only real elements; of equals the first in the window gets the gradient. */
-export function maxPool({ graph, batch }: PartOptions, input: string, size: number, shapes: LayerShapes): Part {
+export function maxPool(options: PartOptions, input: string, size: number, shapes: LayerShapes): Part {
+  if (options.poolGradient === "mask") return maskedMaxPool(options, input, size, shapes);
+  const { graph, batch } = options;
   const { top, left, bottom, right } = shapes.poolPadding;
   const { height, width, channels } = shapes.convolution;
   const [output, indices] = graph.ops("MaxPool", [input], 2, {
@@ -225,6 +235,58 @@ export function maxPool({ graph, batch }: PartOptions, input: string, size: numb
         kernel_shape: [1, 1],
         strides: [1, 1],
       }),
+  };
+}
+
+/** The same with each window laid out as a row of its p² values, compared with one another. */
+function maskedMaxPool({ graph, batch }: PartOptions, input: string, size: number, shapes: LayerShapes): Part {
+  const { top, left, bottom, right } = shapes.poolPadding;
+  const { height, width, channels } = shapes.convolution;
+  const { height: rows, width: columns } = shapes.pool;
+  const planes = batch * channels;
+  const places = size * size;
+  const padding = top + left + bottom + right > 0;
+  const scalar = (value: number): string => graph.floats([value], []);
+
+  // Activations are never negative, so padding below 0 is never the maximum.
+  const padded = padding
+    ? graph.op("Pad", [input, graph.ints([0, 0, top, left, 0, 0, bottom, right]), scalar(-1)])
+    : input;
+  const blocks = graph.op("Reshape", [padded, graph.ints([planes, rows, size, columns, size])]);
+  const windows = graph.op("Reshape", [
+    graph.op("Transpose", [blocks], { perm: [0, 1, 3, 2, 4] }),
+    graph.ints([planes, rows, columns, places]),
+  ]);
+  const largest = (values: string): string => graph.op("ReduceMax", [values], { axes: [3], keepdims: 1 });
+  const maximum = largest(windows);
+  return {
+    output: graph.op("Reshape", [maximum, graph.ints([batch, channels, rows, columns])]),
+    backward: (gradient) => {
+      // Of the places that hold the maximum, which quantised activations often share, the first ranks highest.
+      const equal = graph.op("Cast", [graph.op("Equal", [windows, maximum])], { to: ELEMENT.float });
+      const order = graph.floats(
+        Array.from({ length: places }, (_, place) => places - place),
+        [places],
+      );
+      const rank = graph.op("Mul", [equal, order]);
+      const chosen = graph.op("Equal", [rank, largest(rank)]);
+      const column = graph.op("Reshape", [gradient, graph.ints([planes, rows, columns, 1])]);
+      const spread = graph.op("Reshape", [
+        graph.op("Where", [chosen, column, scalar(0)]),
+        graph.ints([planes, rows, columns, size, size]),
+      ]);
+      const image = graph.op("Reshape", [
+        graph.op("Transpose", [spread], { perm: [0, 1, 3, 2, 4] }),
+        graph.ints([batch, channels, rows * size, columns * size]),
+      ]);
+      if (!padding) return image;
+      return graph.op("Slice", [
+        image,
+        graph.ints([top, left]),
+        graph.ints([top + height, left + width]),
+        graph.ints([2, 3]),
+      ]);
+    },
   };
 }
 
@@ -248,6 +310,27 @@ export function flatten({ graph, batch }: PartOptions, input: string, shape: Ten
     output: graph.op("Reshape", [input, graph.ints([batch, height * width * channels])]),
     backward: (gradient) => graph.op("Reshape", [gradient, graph.ints([batch, channels, height, width])]),
   };
+}
+
+/**
+ * Dropout of N×(C·positions) values in whole channels: each is multiplied by its sample's and channel's entry of the
+ * mask, 0 for what is left out and 1 / (1 − rate) for the rest. @param mask N×C
+ */
+export function dropFeatures(
+  { graph, batch }: PartOptions,
+  input: string,
+  mask: string,
+  channels: number,
+  positions: number,
+): Part {
+  const shape = graph.ints([batch, channels, positions]);
+  const factor = graph.op("Reshape", [mask, graph.ints([batch, channels, 1])]);
+  const masked = (values: string): string =>
+    graph.op("Reshape", [
+      graph.op("Mul", [graph.op("Reshape", [values, shape]), factor]),
+      graph.ints([batch, channels * positions]),
+    ]);
+  return { output: masked(input), backward: masked };
 }
 
 /** Dense layer: requantised where its format says so, otherwise the logits. */

@@ -1,7 +1,7 @@
 /** What runs training steps. Every engine computes the same step; they differ in the last bits and in speed. */
 import type { Architecture } from "../protocol/architecture.ts";
 import type { LinearParameters } from "./parameters.ts";
-import type { TrainingSettings } from "./settings.ts";
+import type { StepRecipe } from "./settings.ts";
 
 /** In order of preference where several are present is a matter of speed: see engines.ts. */
 export const ENGINE_NAMES = ["onnx", "onnx-web", "webgpu", "cuda", "tfjs"] as const;
@@ -15,6 +15,11 @@ export interface StepInput {
   readonly labels: Uint8Array;
   /** above 0 */
   readonly learningRate: number;
+  /**
+   * Where the recipe has dropout: batch × what it picks from (hidden units, else the last layer's filters), 0 for what
+   * this step leaves out and 1 / (1 − rate) for the rest. What the output layer reads is multiplied by it.
+   */
+  readonly dropoutMask?: Float32Array;
 }
 
 export interface StepResult {
@@ -40,7 +45,7 @@ export interface TrainerOptions {
   readonly batch: number;
   readonly initial: readonly LinearParameters[];
   /** what of the recipe changes the step itself */
-  readonly settings: Pick<TrainingSettings, "optimizer">;
+  readonly settings: StepRecipe;
 }
 
 /** Equal seeds give equal bits on one engine; engines differ from one another in the last ones. */

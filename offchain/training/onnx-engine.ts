@@ -5,7 +5,8 @@ import type { Architecture } from "../protocol/architecture.ts";
 import { PonasError } from "../protocol/errors.ts";
 import type { Engine } from "./engine.ts";
 import { createOnnxTrainer } from "./onnx-trainer.ts";
-import { buildStepGraph } from "./step-graph.ts";
+import type { StepRecipe } from "./settings.ts";
+import { buildStepGraph, type StepGraphOptions } from "./step-graph.ts";
 
 /** Graphs that are kept ready for a further trial of the same architecture. */
 const KEPT_SESSIONS = 4;
@@ -19,13 +20,14 @@ interface Entry {
 export function createOnnxEngine(): Engine {
   const entries = new Map<string, Entry>();
 
-  function open(architecture: Architecture, batch: number): Entry {
+  function open(architecture: Architecture, batch: number, settings: StepRecipe): Entry {
     const { tiling: _, ...network } = architecture;
-    const key = JSON.stringify([network, batch]);
+    const { optimizer, momentum, weightDecay, dropout = 0 } = settings;
+    const key = JSON.stringify([network, batch, optimizer, momentum, weightDecay, dropout > 0]);
     const known = entries.get(key);
     // Taken out and put in again: a Map keeps the order of insertion, so the first idle entry is the oldest.
     entries.delete(key);
-    const entry = known ?? { session: createSession(architecture, batch), users: 0 };
+    const entry = known ?? { session: createSession({ architecture, batch, settings }), users: 0 };
     entries.set(key, entry);
     entry.session.catch(() => entries.delete(key));
     entry.users += 1;
@@ -44,7 +46,7 @@ export function createOnnxEngine(): Engine {
   return {
     name: "onnx",
     createTrainer: async ({ architecture, batch, initial, settings }) => {
-      const entry = open(architecture, batch);
+      const entry = open(architecture, batch, settings);
       const session = await entry.session;
       await trim(KEPT_SESSIONS);
       return createOnnxTrainer({
@@ -70,9 +72,9 @@ async function engineCall<T>(what: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
-function createSession(architecture: Architecture, batch: number): Promise<InferenceSession> {
+function createSession(options: StepGraphOptions): Promise<InferenceSession> {
   return engineCall("build a training step", () =>
-    InferenceSession.create(buildStepGraph({ architecture, batch }), {
+    InferenceSession.create(buildStepGraph(options), {
       executionProviders: ["cpu"],
       intraOpNumThreads: 1,
       interOpNumThreads: 1,

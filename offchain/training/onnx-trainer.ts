@@ -4,7 +4,8 @@ import type { Tensor, TensorConstructor } from "onnxruntime-common";
 import { networkShapes } from "../evaluation/shapes.ts";
 import type { Architecture } from "../protocol/architecture.ts";
 import type { Trainer, TrainerOptions } from "./engine.ts";
-import { ADAM, parameterTensors, type GraphTensor } from "./step-graph.ts";
+import { stepScalars, type StateTensor } from "./optimizers.ts";
+import { dropoutWidth, parameterTensors, stateTensors } from "./step-graph.ts";
 
 export type Tensors = Record<string, Tensor>;
 
@@ -22,15 +23,16 @@ export function createOnnxTrainer({
   architecture,
   batch,
   initial,
+  settings,
   onRelease,
 }: OnnxTrainerOptions): Trainer {
   const [height, width, channels] = architecture.input;
   const tensors = parameterTensors(architecture);
   const orders = channelOrders(architecture);
-  // Parameters and moments live in two sets of buffers: a step reads one and writes the other, so memory stays flat.
-  const names = tensors.flatMap(({ name, dims }) => ["", "m.", "v."].map((prefix) => ({ name: prefix + name, dims })));
-  let current = zeros(Tensor, names);
-  let spare = zeros(Tensor, names);
+  // The state lives in two sets of buffers: a step reads one and writes the other, so memory stays flat.
+  const state = stateTensors(architecture, settings);
+  let current = zeros(Tensor, state);
+  let spare = zeros(Tensor, state);
   for (const [index, { weights, bias }] of initial.entries()) {
     const { name: weightName } = tensors[2 * index]!;
     const { name: biasName } = tensors[2 * index + 1]!;
@@ -42,17 +44,19 @@ export function createOnnxTrainer({
   let steps = 0;
 
   return {
-    step: async ({ pixels, labels, learningRate }) => {
+    step: async ({ pixels, labels, learningRate, dropoutMask }) => {
       steps += 1;
-      const stepSize = learningRate / (1 - ADAM.beta1 ** steps);
-      const secondScale = 1 / (1 - ADAM.beta2 ** steps);
       const feeds: Tensors = {
         ...current,
         pixels: new Tensor("uint8", pixels, [batch, height, width, channels]),
         labels: new Tensor("uint8", labels, [batch]),
-        stepSize: new Tensor("float32", Float32Array.of(stepSize), []),
-        secondScale: new Tensor("float32", Float32Array.of(secondScale), []),
       };
+      if (dropoutMask !== undefined) {
+        feeds["dropoutMask"] = new Tensor("float32", dropoutMask, [batch, dropoutWidth(architecture)]);
+      }
+      for (const [name, value] of Object.entries(stepScalars(settings, steps, learningRate))) {
+        feeds[name] = new Tensor("float32", Float32Array.of(value), []);
+      }
       const fetches: Tensors = { loss, predictions };
       for (const [name, tensor] of Object.entries(spare)) fetches[`next.${name}`] = tensor;
       await run(feeds, fetches);
@@ -71,7 +75,7 @@ export function createOnnxTrainer({
   };
 }
 
-function zeros(Tensor: TensorConstructor, tensors: readonly GraphTensor[]): Tensors {
+function zeros(Tensor: TensorConstructor, tensors: readonly StateTensor[]): Tensors {
   return Object.fromEntries(
     tensors.map(({ name, dims }) => {
       const size = dims.reduce((product, dim) => product * dim, 1);

@@ -1,43 +1,41 @@
 /**
  * A whole training step as one graph of inference operators: forward pass with fake quantisation, loss, gradients,
- * Adam. Parameters and moments are inputs and outputs.
+ * optimiser. Parameters and what the optimiser keeps of them are inputs and outputs.
  */
-import { createGraph, ELEMENT, type Graph } from "../evaluation/onnx-graph.ts";
+import { createGraph, ELEMENT } from "../evaluation/onnx-graph.ts";
 import { networkShapes } from "../evaluation/shapes.ts";
 import type { Architecture } from "../protocol/architecture.ts";
 import {
   convolution,
   crossEntropy,
   dense,
+  dropFeatures,
   flatten,
   globalSum,
   maxPool,
   type GraphParameters,
   type Part,
+  type PoolGradient,
 } from "./differentiable.ts";
-import { linearFormats, type LinearFormat } from "./parameters.ts";
-
-/** Adam (Kingma & Ba 2015, algorithm 1) with its usual constants. */
-export const ADAM = { beta1: 0.9, beta2: 0.999, epsilon: 1e-7 } as const;
+import { createOptimizer, moments, type StateTensor } from "./optimizers.ts";
+import { linearFormats } from "./parameters.ts";
+import type { StepRecipe } from "./settings.ts";
 
 export interface StepGraphOptions {
   readonly architecture: Architecture;
   /** samples of a step */
   readonly batch: number;
+  readonly settings: StepRecipe;
   /** false leaves out every rounding (gradient checks) */
   readonly rounding?: boolean;
-  /** "update": new parameters and moments; "gradients": the gradients themselves (gradient checks) */
+  /** "update": the parameters after the step; "gradients": the gradients themselves (gradient checks) */
   readonly result?: "update" | "gradients";
+  /** "indices" unless said otherwise */
+  readonly poolGradient?: PoolGradient;
 }
 
-/** One parameter tensor of the graph, in ONNX's order of dimensions. */
-export interface GraphTensor {
-  readonly name: string;
-  readonly dims: readonly number[];
-}
-
-/** The parameter tensors of a network: weights and bias of each linear layer in turn. */
-export function parameterTensors(architecture: Architecture): GraphTensor[] {
+/** The parameter tensors of a network in ONNX's order of dimensions: weights and bias of each linear layer in turn. */
+export function parameterTensors(architecture: Architecture): StateTensor[] {
   const shapes = networkShapes(architecture);
   return linearFormats(architecture).flatMap(({ units, fanIn }, index) => {
     const layer = architecture.layers[index];
@@ -52,20 +50,36 @@ export function parameterTensors(architecture: Architecture): GraphTensor[] {
   });
 }
 
+/** All that goes from step to step: the parameters, and what the optimiser keeps of them, 0 at the start. */
+export function stateTensors(architecture: Architecture, settings: StepRecipe): StateTensor[] {
+  const prefixes = moments(settings);
+  return parameterTensors(architecture).flatMap(({ name, dims }) => [
+    { name, dims },
+    ...prefixes.map((prefix) => ({ name: `${prefix}.${name}`, dims })),
+  ]);
+}
+
+/** What dropout picks from: the units of the hidden layer, or else the last layer's feature maps. */
+export function dropoutWidth({ layers, head }: Architecture): number {
+  return head.hidden > 0 ? head.hidden : layers.at(-1)!.filters;
+}
+
 /**
- * The graph. Inputs: `pixels` uint8 [batch, H, W, C], `labels` uint8 [batch], the parameters; for an update also
- * `m.NAME`, `v.NAME`, `stepSize` = rate / (1 − β1^t) and `secondScale` = 1 / (1 − β2^t). Outputs: `loss`,
- * `predictions` int64 [batch] of the parameters that came in, and `next.NAME`, `next.m.NAME`, `next.v.NAME`, or
- * `gradient.NAME`.
+ * The graph. Inputs: `pixels` uint8 [batch, H, W, C], `labels` uint8 [batch], the parameters; with dropout
+ * `dropoutMask` [batch, {@link dropoutWidth}]; for an update the rest of {@link stateTensors} and the scalars of
+ * `stepScalars`. Outputs: `loss`, `predictions` int64 [batch] of the parameters that came in, and `next.NAME` of each
+ * state tensor, or `gradient.NAME` of each parameter.
  */
 export function buildStepGraph({
   architecture,
   batch,
+  settings,
   rounding = true,
   result = "update",
+  poolGradient = "indices",
 }: StepGraphOptions): Uint8Array {
   const graph = createGraph("training-step");
-  const options = { graph, batch, rounding };
+  const options = { graph, batch, rounding, poolGradient };
   const shapes = networkShapes(architecture);
   const formats = linearFormats(architecture);
   const [height, width, channels] = architecture.input;
@@ -95,8 +109,14 @@ export function buildStepGraph({
     append(convolution(options, value, layer, layerShapes, formats[index]!, parametersAt(index), index === 0));
     if (layer.poolSize > 1) append(maxPool(options, value, layer.poolSize, layerShapes));
   }
+  const drop = (positions: number): void => {
+    if ((settings.dropout ?? 0) === 0) return;
+    const width = dropoutWidth(architecture);
+    append(dropFeatures(options, value, graph.input("dropoutMask", [batch, width]), width, positions));
+  };
   append((architecture.head.pool === "flatten" ? flatten : globalSum)(options, value, shapes.features));
   for (let index = architecture.layers.length; index < formats.length; index++) {
+    if (index === formats.length - 1) drop(formats[index]!.fanIn / dropoutWidth(architecture));
     append(dense(options, value, formats[index]!, parametersAt(index)));
   }
 
@@ -110,10 +130,12 @@ export function buildStepGraph({
   if (result === "gradients") {
     for (const { name, dims } of tensors) graph.output(gradients.get(name)!, `gradient.${name}`, dims);
   } else {
-    const rates = { stepSize: graph.input("stepSize", []), secondScale: graph.input("secondScale", []) };
+    const optimizer = createOptimizer(graph, settings);
     for (const [index, tensor] of tensors.entries()) {
-      const format = index % 2 === 0 ? formats[index / 2]! : null;
-      adam(graph, tensor, gradients.get(tensor.name)!, rates, format);
+      const { weightMin, weightMax, weightFractionBits } = formats[index >> 1]!;
+      const unit = 2 ** -weightFractionBits;
+      const range = index % 2 === 0 ? ([weightMin * unit, weightMax * unit] as const) : null;
+      optimizer.update(tensor, gradients.get(tensor.name)!, range);
     }
   }
   return graph.encode();
@@ -126,30 +148,4 @@ export function buildStepGraph({
 function logitScale(architecture: Architecture): number {
   const { height, width } = networkShapes(architecture).features;
   return architecture.head.pool === "global-sum" && architecture.head.hidden === 0 ? 1 / (height * width) : 1;
-}
-
-/** One tensor's update. Weights are kept within their format's range, where gradients still reach them. */
-function adam(
-  graph: Graph,
-  { name, dims }: GraphTensor,
-  gradient: string,
-  { stepSize, secondScale }: { stepSize: string; secondScale: string },
-  format: LinearFormat | null,
-): void {
-  const constant = (x: number): string => graph.floats([x], []);
-  const blend = (old: string, fresh: string, beta: number): string =>
-    graph.op("Add", [graph.op("Mul", [old, constant(beta)]), graph.op("Mul", [fresh, constant(1 - beta)])]);
-  const m = blend(graph.input(`m.${name}`, dims), gradient, ADAM.beta1);
-  const v = blend(graph.input(`v.${name}`, dims), graph.op("Mul", [gradient, gradient]), ADAM.beta2);
-  const root = graph.op("Sqrt", [graph.op("Mul", [v, secondScale])]);
-  const change = graph.op("Div", [graph.op("Mul", [m, stepSize]), graph.op("Add", [root, constant(ADAM.epsilon)])]);
-  const moved = graph.op("Sub", [name, change]);
-  const step = 2 ** -(format?.weightFractionBits ?? 0);
-  const kept =
-    format === null
-      ? moved
-      : graph.op("Clip", [moved, constant(format.weightMin * step), constant(format.weightMax * step)]);
-  graph.output(kept, `next.${name}`, dims);
-  graph.output(m, `next.m.${name}`, dims);
-  graph.output(v, `next.v.${name}`, dims);
 }

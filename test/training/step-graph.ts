@@ -107,7 +107,7 @@ async function gradientError(architecture: Architecture, seed: number): Promise<
   const formats = linearFormats(architecture);
 
   const session = await InferenceSession.create(
-    buildStepGraph({ architecture, batch, rounding: false, result: "gradients" }),
+    buildStepGraph({ architecture, batch, settings: SETTINGS, rounding: false, result: "gradients" }),
     { intraOpNumThreads: 1, logSeverityLevel: 3 },
   );
   const feeds: Record<string, Tensor> = {

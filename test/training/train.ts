@@ -316,7 +316,7 @@ describe("parameters", () => {
 describe("the learning rate", () => {
   it("falls along half a cosine, or stays", () => {
     const at = (schedule: "cosine" | "constant", step: number) =>
-      learningRateAt({ learningRate: 2, schedule }, step, 100);
+      learningRateAt({ learningRate: 2, schedule, epochs: 10 }, step, 100);
     expect(at("cosine", 0)).to.equal(2);
     expect(at("cosine", 50)).to.be.closeTo(1, 1e-12);
     expect(at("cosine", 99)).to.be.within(0, 0.001);
