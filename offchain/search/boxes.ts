@@ -75,9 +75,10 @@ export function parseSearchSpace(value: unknown, what: string): SearchSpace {
 /** True where two boxes of the same depth have no architecture in common. */
 export function areDisjoint(one: Box, other: Box): boolean {
   return one.some((space, layer) =>
-    HYPERPARAMETERS.some((name) =>
-      new Set(usableChoices(space, name)).isDisjointFrom(new Set(usableChoices(other[layer]!, name))),
-    ),
+    HYPERPARAMETERS.some((name) => {
+      const taken = new Set(usableChoices(other[layer]!, name));
+      return !usableChoices(space, name).some((value) => taken.has(value));
+    }),
   );
 }
 
