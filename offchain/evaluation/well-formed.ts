@@ -1,4 +1,5 @@
 /** What a network must satisfy to count at all (docs/evaluation.md, "Well-formed"). */
+import { tilingFault, witnessFault, type HardwareBounds } from "./hardware.ts";
 import { architectureSchema, membershipFault, type Space, type Template } from "../protocol/architecture.ts";
 import { linearWeights, shapeFault, type LinearWeights, type Model } from "./model.ts";
 import { linearLayers, networkShapes, type LinearLayer } from "./shapes.ts";
@@ -7,6 +8,8 @@ import { linearLayers, networkShapes, type LinearLayer } from "./shapes.ts";
 export interface Rules {
   readonly template: Template;
   readonly space: Space;
+  /** what a network may cost on the task's hardware; its architecture carries a tiling that shows it */
+  readonly hardware?: HardwareBounds;
 }
 
 /** No traced value reads more than this many values, so that the chain can recompute one in a transaction. */
@@ -18,8 +21,7 @@ const MAX_WEIGHT_BITS = 16;
 
 /**
  * Why a model is malformed, as a clause about it ("layer 2 …"), or null where it is well-formed.
- * A hardware witness is not judged here.
- * @param rules the task's template and space; without them the network may be of any kind
+ * @param rules what the task fixes; without it the network may be of any kind
  */
 export function malformation(model: Model, rules?: Rules): string | null {
   const { architecture } = model;
@@ -31,8 +33,9 @@ export function malformation(model: Model, rules?: Rules): string | null {
   return (
     (rules === undefined ? null : membershipFault(architecture, rules.template, rules.space)) ??
     bitsFault(model) ??
-    tilingFault(model) ??
+    tilingFault(architecture) ??
     fanInFault(model) ??
+    (rules?.hardware === undefined ? null : witnessFault(architecture, rules.hardware)) ??
     shapeFault(model) ??
     unitFault(model)
   );
@@ -52,13 +55,6 @@ function bitsFault({ architecture: { layers, head } }: Model): string | null {
     return `the hidden layer has ${hiddenBits} activation bits, more than ${MAX_ACTIVATION_BITS}`;
   }
   return null;
-}
-
-function tilingFault({ architecture: { layers, tiling } }: Model): string | null {
-  if (tiling === undefined) return null;
-  const grouped = tiling.groups.reduce((sum, size) => sum + size, 0);
-  if (tiling.tiles.length === layers.length && grouped === layers.length) return null;
-  return `its tiling has ${tiling.tiles.length} tiles and groups of ${grouped} layers, for ${layers.length} layers`;
 }
 
 /** Pool windows and the sums' rows and columns are no larger than the tensor (64 × 64), so only weights can exceed it. */
