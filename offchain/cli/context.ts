@@ -23,6 +23,8 @@ export interface Context {
   interrupted(): boolean;
   /** Prints one result: the JSON value alone on stdout with `--json`, else the text for people. */
   print(json: boolean | undefined, value: unknown, text: string): void;
+  /** Prints remarks on stderr, where they spoil no result. */
+  note(remarks: readonly string[]): void;
   setExitCode(code: number): void;
   exitCode(): number;
   dispose(): void;
@@ -51,6 +53,9 @@ export function createContext(): Context {
     interrupted: () => interrupted || controller.signal.aborted,
     print: (json, value, text) => {
       process.stdout.write(json === true ? `${JSON.stringify(value, bigintAsText)}\n` : `${text}\n`);
+    },
+    note: (remarks) => {
+      for (const remark of remarks) process.stderr.write(`note: ${remark}\n`);
     },
     setExitCode: (next) => {
       code = next;

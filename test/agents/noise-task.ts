@@ -30,6 +30,7 @@ export const dataset: Dataset = {
   train: someSamples(16),
   validation: someSamples(16),
   test: someSamples(64),
+  notes: [],
 };
 export const space = spaceByName("demo");
 export const template: TaskPlan["template"] = {

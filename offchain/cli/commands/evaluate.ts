@@ -31,7 +31,8 @@ export function register(program: Command, context: Context): void {
     .option("--json", "print JSON")
     .action(async (file: string, { dataset, dataDir, split, engine, limit, predictions, json }: Options) => {
       const bytes = readModelFile(file);
-      const { [split]: samples } = await loadDataset(dataset, { dataDir });
+      const { [split]: samples, notes } = await loadDataset(dataset, { dataDir });
+      context.note(notes);
       const part = firstSamples(samples, limit ?? Infinity);
       const { signal } = context;
       const found = await evaluateModel(bytes, { ...part, maxBytes: MAX_MODEL_BYTES, engine, signal });

@@ -110,6 +110,7 @@ export function register(program: Command, context: Context): void {
       seed: options.seed,
       limits: { train: options.trainLimit },
     });
+    context.note(dataset.notes);
     await using storage = await openStorage({ ...options, stateDir, log, signal });
     const shared = { chain, store: storage.store, state, log, signal };
     const input: [number, number, number] = [dataset.height, dataset.width, dataset.channels];

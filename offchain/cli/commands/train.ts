@@ -43,7 +43,8 @@ export function register(program: Command, context: Context): void {
     .action(async (file: string, { dataset, dataDir, epochs, batch, seed, out, limit, json }: Options) => {
       const architecture = parseWith(architectureSchema, readJsonFile(file), `The architecture ${file}`);
       checkWritable(out);
-      const { train, validation } = await loadDataset(dataset, { dataDir, limits: { train: limit } });
+      const { train, validation, notes } = await loadDataset(dataset, { dataDir, limits: { train: limit } });
+      context.note(notes);
       const outcome = await trainChild(
         { architecture, train, validation, settings: { ...DEFAULT_TRAINING_SETTINGS, epochs, batch }, seed },
         {
