@@ -1,8 +1,8 @@
 import { z } from "zod";
 
 /**
- * What a task fixes of the training of every child network (docs/protocol.md, "Publish": hyperparameters). What a
- * task does not name stays absent, so that a recipe has one form in bytes.
+ * What a task fixes of the training of every child network (docs/protocol.md, "Publish": hyperparameters). Parsing
+ * puts in nothing that is absent, so a descriptor's bytes stay what they were.
  */
 export const trainingSettingsSchema = z
   .strictObject({

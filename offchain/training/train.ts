@@ -1,15 +1,15 @@
 /** Training one child network: from an architecture and a seed to a model file with its canonical score. */
-import { evaluateModel } from "../evaluation/evaluate.ts";
+import { evaluateModel, type Evaluation } from "../evaluation/evaluate.ts";
 import { encodeModel, type Model } from "../evaluation/model.ts";
 import { networkShapes } from "../evaluation/shapes.ts";
 import { malformation } from "../evaluation/well-formed.ts";
 import { architectureSchema, isDead, parseWith, type Architecture } from "../protocol/architecture.ts";
 import { PonasError } from "../protocol/errors.ts";
-import { createRandom, type Random } from "../protocol/random.ts";
 import { sleep } from "../protocol/wait.ts";
+import { createBatches } from "./batches.ts";
 import type { Engine, Trainer } from "./engine.ts";
 import { createOnnxEngine } from "./onnx-engine.ts";
-import { initialParameters, parametersOf, quantise, type LinearParameters } from "./parameters.ts";
+import { initialParameters, parametersOf, quantise } from "./parameters.ts";
 import type { Samples } from "./samples.ts";
 import { learningRateAt, trainingSettingsSchema, type TrainingSettings } from "./settings.ts";
 
@@ -22,7 +22,16 @@ export interface EpochProgress {
   readonly trainLoss: number;
   /** share of right predictions over the epoch, 0 … 1, of weights still moving */
   readonly trainAccuracy: number;
+  /** of its training alone */
   readonly imagesPerSecond: number;
+  /** canonical count over the validation samples, where the recipe scores every epoch */
+  readonly validation?: Tally;
+}
+
+/** How many of how many samples were right. */
+export interface Tally {
+  readonly correct: number;
+  readonly total: number;
 }
 
 export interface TrainingRequest {
@@ -30,7 +39,7 @@ export interface TrainingRequest {
   readonly train: Samples;
   readonly validation: Samples;
   readonly settings: TrainingSettings;
-  /** fixes initial weights and the order of the samples */
+  /** fixes initial weights, the order of the samples, and what is dropped and augmented */
   readonly seed: number;
   /** the model to go on from, of the same architecture; without it, fresh weights */
   readonly initial?: Model;
@@ -53,7 +62,11 @@ export interface TrainingOutcome {
   /** mean cross-entropy of each epoch, in nats; of a diverged one the last value is missing */
   readonly trainLoss: number[];
   /** canonical count over the validation samples; 0 correct where infeasible */
-  readonly validation: { readonly correct: number; readonly total: number };
+  readonly validation: Tally;
+  /** right predictions over the validation samples after each epoch; empty where the recipe scores only the last */
+  readonly epochValidation: number[];
+  /** the epoch that the model comes from, counted from 1: with early stop the best, else the last; 0 without any */
+  readonly bestEpoch: number;
   /** why the model is malformed whatever it predicts, or null */
   readonly infeasible: string | null;
   /** finished ones */
@@ -96,29 +109,30 @@ export async function trainChild(request: TrainingRequest, options: TrainingOpti
   const engine = options.engine ?? createOnnxEngine();
   const dead = isDead(architecture);
   const parameters = initial === undefined ? initialParameters(architecture, seed) : parametersOf(initial);
-  let model = initial ?? quantise(architecture, parameters);
-  let run: Run = { trainLoss: [], images: 0, seconds: 0, diverged: false };
+  const untrained = initial ?? quantise(architecture, parameters);
+  const score = (bytes: Uint8Array) => evaluateModel(bytes, { ...validation, maxBytes: bytes.length, signal });
+  let run: Run = { trainLoss: [], epochValidation: [], best: null, images: 0, seconds: 0, diverged: false };
 
   try {
-    if (!dead && malformation(model) === null) {
+    if (!dead && malformation(untrained) === null) {
       const batch = Math.min(settings.batch, request.train.count);
       const trainer = await engine.createTrainer({ architecture, batch, initial: parameters, settings });
       try {
-        const keep = (parameters: readonly LinearParameters[]): void => {
-          model = quantise(architecture, parameters);
-        };
-        run = await runEpochs(trainer, batch, request, keep, options);
+        run = await runEpochs(trainer, batch, request, score, options);
       } finally {
         trainer.release();
       }
     }
+    const { model, epoch: bestEpoch } = run.best ?? { model: untrained, epoch: 0 };
     const bytes = encodeModel(model);
-    const { correct, malformed } = await evaluateModel(bytes, { ...validation, maxBytes: bytes.length, signal });
+    const { correct, malformed } = run.best?.evaluation ?? (await score(bytes));
     return {
       model,
       bytes,
       trainLoss: run.trainLoss,
       validation: { correct, total: validation.count },
+      epochValidation: run.epochValidation,
+      bestEpoch,
       infeasible: malformed?.reason ?? null,
       epochsRun: run.trainLoss.length,
       imagesPerSecond: run.seconds === 0 ? 0 : run.images / run.seconds,
@@ -135,78 +149,84 @@ export async function trainChild(request: TrainingRequest, options: TrainingOpti
 
 interface Run {
   readonly trainLoss: number[];
+  readonly epochValidation: number[];
+  /** the model to hand back; null where no epoch ended well */
+  readonly best: EpochResult | null;
   readonly images: number;
   readonly seconds: number;
   readonly diverged: boolean;
 }
 
-/** @param keep called after each epoch whose losses and parameters are numbers */
+interface EpochResult {
+  readonly epoch: number;
+  readonly model: Model;
+  /** null where the recipe does not score every epoch */
+  readonly evaluation: Evaluation | null;
+}
+
 async function runEpochs(
   trainer: Trainer,
   batch: number,
-  { train, settings, seed, throttle = 1 }: TrainingRequest,
-  keep: (parameters: readonly LinearParameters[]) => void,
+  request: TrainingRequest,
+  score: (bytes: Uint8Array) => Promise<Evaluation>,
   { onEpoch, signal }: TrainingOptions,
 ): Promise<Run> {
+  const { architecture, train, settings, throttle = 1 } = request;
+  const { epochs, earlyStop } = settings;
   const stepsPerEpoch = Math.floor(train.count / batch);
-  const steps = settings.epochs * stepsPerEpoch;
-  const random = createRandom(`order ${seed}`);
+  const imagesPerEpoch = stepsPerEpoch * batch;
+  const nextEpoch = createBatches({ ...request, batch });
   const nap = createThrottle(throttle, signal);
   const trainLoss: number[] = [];
+  const epochValidation: number[] = [];
+  let best: EpochResult | null = null;
   const start = performance.now();
-  let step = 0;
+  let [step, scoringMs] = [0, 0];
   const ended = (diverged: boolean): Run => {
-    return { trainLoss, images: step * batch, seconds: (performance.now() - start) / 1000, diverged };
+    const seconds = (performance.now() - start - scoringMs) / 1000;
+    return { trainLoss, epochValidation, best, images: step * batch, seconds, diverged };
   };
 
-  for (let epoch = 1; epoch <= settings.epochs; epoch++) {
+  for (let epoch = 1; epoch <= epochs; epoch++) {
     const epochStart = performance.now();
     let lossSum = 0;
     let right = 0;
-    for (const { pixels, labels } of shuffledBatches(train, batch, random)) {
+    for (const samples of nextEpoch()) {
       if (signal?.aborted === true) throw new PonasError("aborted", "Stopped.", { cause: signal.reason });
       const stepStart = performance.now();
-      const { loss, predictions } = await trainer.step({
-        pixels,
-        labels,
-        learningRate: learningRateAt(settings, step, steps),
-      });
+      const learningRate = learningRateAt(settings, step, epochs * stepsPerEpoch);
+      const { loss, predictions } = await trainer.step({ ...samples, learningRate });
       step += 1;
       if (!Number.isFinite(loss)) return ended(true);
       lossSum += loss;
-      right += predictions.reduce((sum, prediction, i) => sum + (prediction === labels[i] ? 1 : 0), 0);
+      right += predictions.reduce((sum, prediction, i) => sum + (prediction === samples.labels[i] ? 1 : 0), 0);
       await nap(performance.now() - stepStart);
     }
     const parameters = await trainer.parameters();
     const finite = parameters.every(({ weights, bias }) => allFinite(weights) && allFinite(bias));
     if (!finite) return ended(true);
-    keep(parameters);
-    const images = stepsPerEpoch * batch;
+    const trainingSeconds = (performance.now() - epochStart) / 1000;
+
+    const model = quantise(architecture, parameters);
+    const scoreStart = performance.now();
+    const evaluation: Evaluation | null = earlyStop === undefined ? null : await score(encodeModel(model));
+    if (evaluation !== null) epochValidation.push(evaluation.correct);
+    await nap(performance.now() - scoreStart);
+    scoringMs += performance.now() - scoreStart;
+    const bar = best?.evaluation?.correct ?? -1;
+    if (evaluation === null || evaluation.correct > bar) best = { epoch, model, evaluation };
     trainLoss.push(lossSum / stepsPerEpoch);
     onEpoch?.({
       epoch,
-      epochs: settings.epochs,
+      epochs,
       trainLoss: lossSum / stepsPerEpoch,
-      trainAccuracy: right / images,
-      imagesPerSecond: images / ((performance.now() - epochStart) / 1000),
+      trainAccuracy: right / imagesPerEpoch,
+      imagesPerSecond: imagesPerEpoch / trainingSeconds,
+      ...(evaluation === null ? {} : { validation: { correct: evaluation.correct, total: evaluation.total } }),
     });
+    if (earlyStop !== undefined && epoch - best!.epoch >= earlyStop.patience) break;
   }
   return ended(false);
-}
-
-/** An epoch's batches in a fresh random order; what does not fill a batch is left out. The buffers are used again. */
-function* shuffledBatches({ pixels, labels, count }: Samples, batch: number, random: Random): Generator<Samples> {
-  const size = pixels.length / count;
-  const order = random.shuffle(Uint32Array.from({ length: count }, (_, i) => i));
-  const chosen = { pixels: new Uint8Array(batch * size), labels: new Uint8Array(batch), count: batch };
-  for (let start = 0; start + batch <= count; start += batch) {
-    for (let i = 0; i < batch; i++) {
-      const from = order[start + i]!;
-      chosen.pixels.set(pixels.subarray(from * size, (from + 1) * size), i * size);
-      chosen.labels[i] = labels[from]!;
-    }
-    yield chosen;
-  }
 }
 
 /** Sleeps so that work takes the given share of the time. */
