@@ -15,6 +15,7 @@ const COMMANDS: Record<string, { summary: string; load: () => Promise<{ register
   train: { summary: "train one architecture on a data set", load: () => import("./commands/train.ts") },
   evaluate: { summary: "a model file's canonical accuracy", load: () => import("./commands/evaluate.ts") },
   inspect: { summary: "what is in a model file", load: () => import("./commands/inspect.ts") },
+  cost: { summary: "what an architecture costs on an FPGA", load: () => import("./commands/cost.ts") },
   space: { summary: "a named search space", load: () => import("./commands/space.ts") },
   split: { summary: "what a pool pays for given points", load: () => import("./commands/split.ts") },
   doctor: { summary: "whether this machine has what ponas needs", load: () => import("./commands/doctor.ts") },

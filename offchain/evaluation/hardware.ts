@@ -206,13 +206,20 @@ export function witnessFault(architecture: Architecture, bounds: HardwareBounds)
       return `layer ${index} has a tile of ${tn} channels × ${tm} filters, and only ${channels} × ${filters} in all`;
     }
   }
-  const { luts, cycles } = tilingCost(layers, tiling);
+  return boundsFault("its tiling", tilingCost(layers, tiling), bounds);
+}
+
+/**
+ * Why a cost does not keep within the bounds, as a clause, or null where it does.
+ * @param what has the cost: "its tiling"
+ */
+export function boundsFault(what: string, { luts, cycles }: TilingCost, bounds: HardwareBounds): string | null {
   if (bounds.maxLuts > 0 && luts > bounds.maxLuts) {
-    return `its tiling needs ${luts} look-up tables, more than ${bounds.maxLuts}`;
+    return `${what} needs ${luts} look-up tables, more than ${bounds.maxLuts}`;
   }
   const most = maxCycles(bounds);
   if (cycles > most) {
-    return `its tiling takes ${cycles} cycles an image, and more than ${bounds.minThroughput} images per second leave at most ${most}`;
+    return `${what} takes ${cycles} cycles an image, and more than ${bounds.minThroughput} images per second leave at most ${most}`;
   }
   return null;
 }

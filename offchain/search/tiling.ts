@@ -3,11 +3,13 @@
  * source (docs/evaluation.md, "Hardware cost"), with the same answers.
  */
 import {
+  boundsFault,
   costFault,
   hardwareLayers,
   maxCycles,
   throughputOf,
   tileCycles,
+  tilingCost,
   unitLuts,
   type HardwareBounds,
   type HardwareLayer,
@@ -50,24 +52,30 @@ type Measure = "lastLuts" | "cycles" | "earlierCycles";
 /** Start of every search: no layer yet. */
 const EMPTY = { luts: 0, cycles: 0, lastLuts: 0, earlierCycles: 0 } as const;
 
-/** What a network costs, and the tiling that shows it. */
-export type TilingResult =
-  | {
-      readonly luts: number;
-      /** images per second */
-      readonly throughput: number;
-      readonly feasible: true;
-      readonly tiling: Tiling;
-      readonly reason: null;
-    }
-  | {
-      readonly luts: null;
-      readonly throughput: null;
-      readonly feasible: false;
-      readonly tiling: null;
-      /** a clause about the architecture */
-      readonly reason: string;
-    };
+/** What an architecture costs, and the tiling that shows it where it keeps within the bounds. */
+export type TilingResult = TilingFound | TilingMissing;
+
+interface TilingFound {
+  readonly luts: number;
+  /** images per second */
+  readonly throughput: number;
+  readonly feasible: true;
+  readonly tiling: Tiling;
+  readonly reason: null;
+}
+
+/**
+ * Figures are of the tiling that comes nearest: the fastest within the look-up tables alone, or, where those are too
+ * few for any, the smallest of all. Both are null where the cost model has none for the architecture.
+ */
+interface TilingMissing {
+  readonly luts: number | null;
+  readonly throughput: number | null;
+  readonly feasible: false;
+  readonly tiling: null;
+  /** a clause about the architecture */
+  readonly reason: string;
+}
 
 /**
  * The fastest tiling of an architecture within bounds that the search finds.
@@ -78,13 +86,25 @@ export function findTiling(
   { bounds, compat }: { readonly bounds: HardwareBounds; readonly compat?: boolean },
 ): TilingResult {
   const layers = hardwareLayers(architecture, { compat });
-  const found = searchTiling(layers, bounds);
-  if (found === null) {
-    const reason = costFault(layers) ?? "no tiling within the hardware bounds was found";
-    return { luts: null, throughput: null, feasible: false, tiling: null, reason };
-  }
-  const { luts, tiling } = found;
-  return { luts, throughput: throughputOf(found), feasible: true, tiling, reason: null };
+  const unknown = costFault(layers);
+  if (unknown !== null) return { luts: null, throughput: null, feasible: false, tiling: null, reason: unknown };
+  const found = searchTiling(layers, bounds) ?? searchTiling(layers, { ...bounds, minThroughput: 0 });
+  const { tiling, ...cost } = found ?? smallestTiling(layers);
+  const figures = { luts: cost.luts, throughput: throughputOf(cost) };
+  const reason = boundsFault(found === null ? "its smallest tiling" : "the fastest tiling found", cost, bounds);
+  return reason === null
+    ? { ...figures, feasible: true, tiling, reason }
+    : { ...figures, feasible: false, tiling: null, reason };
+}
+
+/** One channel and one filter at a time, one layer at a time: no tiling has fewer look-up tables. */
+function smallestTiling(layers: readonly HardwareLayer[]): TiledNetwork {
+  const tiling: Tiling = { tiles: layers.map(() => [1, 1]), groups: layers.map(() => 1) };
+  return { ...tilingCost(layers, tiling), tiling };
+}
+
+interface TiledNetwork extends TilingCost {
+  readonly tiling: Tiling;
 }
 
 /**
@@ -92,12 +112,8 @@ export function findTiling(
  * Layer after layer, every kept solution is extended in four ways: the layer opens a group or joins the last one, with
  * the tile of fewest look-up tables or of fewest cycles that the bounds leave room for. Kept are the Pareto fronts over
  * each two of: look-up tables of the last group, cycles, cycles before the last group.
- * @param layers of a network; one whose multiplier is unknown fits no bound
  */
-export function searchTiling(
-  layers: readonly HardwareLayer[],
-  bounds: HardwareBounds,
-): (TilingCost & { readonly tiling: Tiling }) | null {
+function searchTiling(layers: readonly HardwareLayer[], bounds: HardwareBounds): TiledNetwork | null {
   const maxLuts = bounds.maxLuts === 0 ? Number.MAX_VALUE : bounds.maxLuts;
   const most = maxCycles(bounds);
   let kept: Partial[] | null = null;
