@@ -1,8 +1,8 @@
-/** The engine on onnxruntime: a whole training step is one graph, and sessions are kept for equal networks. */
-import { InferenceSession, Tensor } from "onnxruntime-node";
+/** The engines on onnxruntime: a whole training step is one graph, and sessions are kept for equal networks. */
+import type { InferenceSession } from "onnxruntime-common";
 
+import { loadRuntime, runSession, type RuntimeName } from "../evaluation/onnx-runtime.ts";
 import type { Architecture } from "../protocol/architecture.ts";
-import { PonasError } from "../protocol/errors.ts";
 import type { Engine } from "./engine.ts";
 import { createOnnxTrainer } from "./onnx-trainer.ts";
 import type { StepRecipe } from "./settings.ts";
@@ -16,11 +16,21 @@ interface Entry {
   users: number;
 }
 
-/** Training on onnxruntime-node: one thread, so that runs repeat bit for bit; more cores are for more workers. */
-export function createOnnxEngine(): Engine {
+/**
+ * Training on one of onnxruntime's variants, which is loaded with the first trainer. One thread, so that runs repeat
+ * bit for bit; more cores are for more workers.
+ */
+export function createOnnxEngine(name: RuntimeName = "onnx"): Engine {
   const entries = new Map<string, Entry>();
+  // MaxUnpool runs on CPUs only, and MaxPool gives indices only there and on CUDA.
+  const poolGradient = name === "onnx" || name === "onnx-web" ? "indices" : "mask";
 
-  function open(architecture: Architecture, batch: number, settings: StepRecipe): Entry {
+  async function createSession(options: StepGraphOptions): Promise<InferenceSession> {
+    const runtime = await loadRuntime(name);
+    return runtime.createSession(buildStepGraph({ ...options, poolGradient }));
+  }
+
+  function open(architecture: Architecture, batch: number, settings: StepRecipe): [string, Entry] {
     const { tiling: _, ...network } = architecture;
     const { optimizer, momentum, weightDecay, dropout = 0 } = settings;
     const key = JSON.stringify([network, batch, optimizer, momentum, weightDecay, dropout > 0]);
@@ -29,9 +39,13 @@ export function createOnnxEngine(): Engine {
     entries.delete(key);
     const entry = known ?? { session: createSession({ architecture, batch, settings }), users: 0 };
     entries.set(key, entry);
-    entry.session.catch(() => entries.delete(key));
+    entry.session.catch(() => forget(key, entry));
     entry.users += 1;
-    return entry;
+    return [key, entry];
+  }
+
+  function forget(key: string, entry: Entry): void {
+    if (entries.get(key) === entry) entries.delete(key);
   }
 
   async function trim(limit: number): Promise<void> {
@@ -44,43 +58,33 @@ export function createOnnxEngine(): Engine {
   }
 
   return {
-    name: "onnx",
+    name,
     createTrainer: async ({ architecture, batch, initial, settings }) => {
-      const entry = open(architecture, batch, settings);
+      const runtime = await loadRuntime(name);
+      const [key, entry] = open(architecture, batch, settings);
       const session = await entry.session;
       await trim(KEPT_SESSIONS);
       return createOnnxTrainer({
-        Tensor,
-        run: (feeds, fetches) => engineCall("take a training step", () => session.run(feeds, fetches)),
+        runtime,
+        run: async (feeds, fetches) => {
+          try {
+            return await runSession(name, "take a training step", session, feeds, fetches);
+          } catch (error) {
+            // A session that failed once, on a GPU that went away for instance, is not handed to anybody else.
+            forget(key, entry);
+            throw error;
+          }
+        },
         architecture,
         batch,
         initial,
         settings,
-        onRelease: () => (entry.users -= 1),
+        onRelease: () => {
+          entry.users -= 1;
+          if (entries.get(key) !== entry && entry.users === 0) void session.release();
+        },
       });
     },
     dispose: () => trim(0),
   };
-}
-
-async function engineCall<T>(what: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new PonasError("engine", `onnxruntime could not ${what}: ${reason}.`, { cause });
-  }
-}
-
-function createSession(options: StepGraphOptions): Promise<InferenceSession> {
-  return engineCall("build a training step", () =>
-    InferenceSession.create(buildStepGraph(options), {
-      executionProviders: ["cpu"],
-      intraOpNumThreads: 1,
-      interOpNumThreads: 1,
-      executionMode: "sequential",
-      graphOptimizationLevel: "all",
-      logSeverityLevel: 3,
-    }),
-  );
 }

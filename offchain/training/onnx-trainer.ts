@@ -1,6 +1,7 @@
 /** A network in training whose step is an ONNX graph: what is fed to it, and what comes back. */
 import type { Tensor, TensorConstructor } from "onnxruntime-common";
 
+import type { Runtime } from "../evaluation/onnx-runtime.ts";
 import { networkShapes } from "../evaluation/shapes.ts";
 import type { Architecture } from "../protocol/architecture.ts";
 import type { Trainer, TrainerOptions } from "./engine.ts";
@@ -10,15 +11,14 @@ import { dropoutWidth, parameterTensors, stateTensors } from "./step-graph.ts";
 export type Tensors = Record<string, Tensor>;
 
 export interface OnnxTrainerOptions extends TrainerOptions {
-  /** the runtime's own class: it knows no other's tensors */
-  readonly Tensor: TensorConstructor;
-  /** Runs the step graph once; outputs go into the tensors of `fetches`. */
-  readonly run: (feeds: Tensors, fetches: Tensors) => Promise<unknown>;
+  readonly runtime: Pick<Runtime, "Tensor" | "fillsOutputs">;
+  /** Runs the step graph once; outputs go into the tensors of `fetches`, where it fills them. */
+  readonly run: (feeds: Tensors, fetches?: Tensors) => Promise<Tensors>;
   readonly onRelease: () => void;
 }
 
 export function createOnnxTrainer({
-  Tensor,
+  runtime: { Tensor, fillsOutputs },
   run,
   architecture,
   batch,
@@ -29,7 +29,8 @@ export function createOnnxTrainer({
   const [height, width, channels] = architecture.input;
   const tensors = parameterTensors(architecture);
   const orders = channelOrders(architecture);
-  // The state lives in two sets of buffers: a step reads one and writes the other, so memory stays flat.
+  // The state lives in two sets of buffers: a step reads one and writes the other, so memory stays flat. Where the
+  // runtime brings outputs of its own, those are the other set.
   const state = stateTensors(architecture, settings);
   let current = zeros(Tensor, state);
   let spare = zeros(Tensor, state);
@@ -59,11 +60,13 @@ export function createOnnxTrainer({
       }
       const fetches: Tensors = { loss, predictions };
       for (const [name, tensor] of Object.entries(spare)) fetches[`next.${name}`] = tensor;
-      await run(feeds, fetches);
-      [current, spare] = [spare, current];
+      const results = await run(feeds, fillsOutputs ? fetches : undefined);
+      const outputs = fillsOutputs ? fetches : results;
+      const next = Object.keys(spare).map((name) => [name, outputs[`next.${name}`]!] as const);
+      [current, spare] = [Object.fromEntries(next), current];
       return {
-        loss: (loss.data as Float32Array)[0]!,
-        predictions: Uint8Array.from(predictions.data as BigInt64Array, Number),
+        loss: (outputs["loss"]!.data as Float32Array)[0]!,
+        predictions: Uint8Array.from(outputs["predictions"]!.data as BigInt64Array, Number),
       };
     },
     parameters: async () =>

@@ -231,7 +231,7 @@ describe("a fast evaluator that was disposed of", () => {
       (thrown: unknown) => thrown,
     );
     expect(error).to.be.instanceOf(PonasError).with.property("code", "engine");
-    expect((error as PonasError).message).to.match(/^onnxruntime could not evaluate a network: .*[^.]\.$/);
+    expect((error as PonasError).message).to.match(/^onnxruntime \(onnx\) could not evaluate a network: .*[^.]\.$/);
   });
 });
 
