@@ -68,6 +68,7 @@ export async function runPoolManager(options: PoolManagerAgentOptions): Promise<
         template,
         space,
         maxMacs,
+        hardware: task.hardware,
         settings: training,
         maxModelBytes: task.maxModelBytes,
         trainCount: data.train.count,

@@ -4,6 +4,7 @@
  */
 import { decodeEventLog, hexToBytes } from "viem";
 
+import { isBounded, type HardwareBounds } from "../evaluation/hardware.ts";
 import {
   COMMITMENT_STATES,
   localAssetAbi,
@@ -49,6 +50,8 @@ export interface TaskState {
   readonly testCount: number;
   readonly minCorrect: number;
   readonly maxModelBytes: number;
+  /** absent where the task bounds nothing */
+  readonly hardware?: HardwareBounds;
   /** lengths of the phases in seconds */
   readonly phases: TaskParams["phases"];
   readonly reward: bigint;
@@ -195,6 +198,7 @@ export function createRegistry(chain: ChainClient) {
       testCount: params.testCount,
       minCorrect: params.minCorrect,
       maxModelBytes: params.maxModelBytes,
+      hardware: isBounded(params) ? { maxLuts: params.maxLuts, minThroughput: params.minThroughput } : undefined,
       phases: params.phases,
       reward: params.reward,
       commitBond: params.commitBond,

@@ -2,7 +2,7 @@
 import { z } from "zod";
 
 import { modelRoot } from "../evaluation/model.ts";
-import { hopeless } from "../pool/task.ts";
+import { admitTrial, type TrialLimits } from "../pool/task.ts";
 import type { Architecture } from "../protocol/architecture.ts";
 import type { ChainClient } from "../protocol/chain-client.ts";
 import { PonasError, explainError } from "../protocol/errors.ts";
@@ -175,8 +175,15 @@ async function runSearch(task: TaskState, options: SoloMinerOptions, signal: Abo
     const validation = await files.samples(task, "validation");
     const saved = state.read(`${folder}/search.json`, searchSchema);
     const seedOf = (what: string): number => createRandom(`${options.seed} ${task.id} ${what}`).integer(2 ** 32);
-    const strategy = createRandomSearch({ template, space, maxMacs, seed: seedOf("search"), state: saved?.strategy });
-    const limits = { maxMacs, maxModelBytes: task.maxModelBytes };
+    const limits = { maxMacs, hardware: task.hardware, maxModelBytes: task.maxModelBytes };
+    const strategy = createRandomSearch({
+      template,
+      space,
+      maxMacs,
+      hardware: task.hardware,
+      seed: seedOf("search"),
+      state: saved?.strategy,
+    });
     let best = readBest(state, task.id)?.correct ?? 0;
     for (let trial = (saved?.trials ?? 0) + 1; !signal.aborted; trial++) {
       const architecture = propose(strategy, limits);
@@ -213,14 +220,15 @@ async function runSearch(task: TaskState, options: SoloMinerOptions, signal: Abo
   }
 }
 
-/** The strategy's next network that may end in a model file within the task's limits. */
-function propose(strategy: Strategy, limits: { maxModelBytes: number; maxMacs?: number }): Architecture {
+/** The strategy's next network that may end in a model file within the task's limits, as it is to be trained. */
+function propose(strategy: Strategy, limits: TrialLimits): Architecture {
   let reason: string | null = null;
   for (let attempt = 0; attempt < MAX_PROPOSALS; attempt++) {
-    const architecture = strategy.ask();
-    reason = hopeless(architecture, limits);
-    if (reason === null) return architecture;
-    strategy.tell(architecture, 0);
+    const proposed = strategy.ask();
+    const admitted = admitTrial(proposed, limits);
+    if (admitted.architecture !== null) return admitted.architecture;
+    reason = admitted.reason;
+    strategy.tell(proposed, 0);
   }
   throw new PonasError("not-found", `${MAX_PROPOSALS} proposals in a row were hopeless, the last one since ${reason}.`);
 }

@@ -54,7 +54,7 @@ export function createTaskFiles(options: {
     descriptor,
     rules: async (task) => {
       const { template, space } = await descriptor(task);
-      return { template, space };
+      return { template, space, hardware: task.hardware };
     },
     samples: (task, split) =>
       once(`${task.id} ${split}`, async () => fetchSamples(await descriptor(task), split, options)),

@@ -2,16 +2,21 @@
  * What a network costs on an FPGA: look-up tables and throughput of a tiling, by the formulas of the paper's source
  * (docs/evaluation.md, "Hardware cost"). Whole numbers only, so that a contract can repeat it.
  */
+import { z } from "zod";
+
 import type { Architecture, Tiling } from "../protocol/architecture.ts";
 import { networkShapes } from "./shapes.ts";
 
-/** What a task allows a network to cost; 0 means no bound. */
-export interface HardwareBounds {
+const bound = z.int().min(0).max(0xffff_ffff);
+
+export const hardwareBoundsSchema = z.object({
   /** look-up tables of the device: a tiling needs at most so many */
-  readonly maxLuts: number;
+  maxLuts: bound,
   /** images per second: a tiling runs more than so many */
-  readonly minThroughput: number;
-}
+  minThroughput: bound,
+});
+/** What a task allows a network to cost; 0 means no bound. */
+export type HardwareBounds = Readonly<z.infer<typeof hardwareBoundsSchema>>;
 
 /** Cycles per second of the device. */
 const CLOCK_HZ = 100_000_000;

@@ -16,7 +16,7 @@ import { leases, models, receipts, shares } from "./schema.ts";
 import type { Serial } from "./serial.ts";
 import type { Evaluate } from "./shares.ts";
 import { pointsData, type PoolIdentity, type Signer } from "./signatures.ts";
-import type { PoolTaskDescriptor } from "./task.ts";
+import { rulesOf, type PoolTaskDescriptor } from "./task.ts";
 
 /**
  * Evaluates every share on the released test set and writes down its points; what was written before stays, so a
@@ -33,7 +33,7 @@ export async function scoreShares(options: {
   readonly signal: AbortSignal;
 }): Promise<void> {
   const { queries, taskId, descriptor, test, evaluate, evaluating, signal } = options;
-  const { template, space, maxModelBytes: maxBytes } = descriptor;
+  const { template, maxModelBytes: maxBytes } = descriptor;
   const rows = await queries
     .select({ share: shares, kind: leases.kind, parentShare: leases.parentShare })
     .from(shares)
@@ -52,7 +52,7 @@ export async function scoreShares(options: {
       .from(models)
       .where(and(eq(models.taskId, taskId), eq(models.modelRoot, share.modelRoot)));
     const evaluation = await evaluating(() =>
-      evaluate(model!.bytes, { ...test, maxBytes, rules: { template, space }, signal }),
+      evaluate(model!.bytes, { ...test, maxBytes, rules: rulesOf(descriptor), signal }),
     );
     if (evaluation.modelRoot !== share.modelRoot || evaluation.malformed !== null) {
       throw new PonasError("integrity", `The stored model of lease ${share.leaseId} is damaged.`);

@@ -15,7 +15,7 @@ import type { Queries } from "./database.ts";
 import { shareSchema } from "./messages.ts";
 import type { PoolRules } from "./rules.ts";
 import { strategies, type ShareRow } from "./schema.ts";
-import { hopeless, type PoolTaskDescriptor } from "./task.ts";
+import { admitTrial, type PoolTaskDescriptor } from "./task.ts";
 
 /** The part of a partition that stands for the whole space. */
 export const WHOLE_SPACE = -1;
@@ -56,7 +56,7 @@ export function createProposer(options: {
   readonly log: Log;
 }): Proposer {
   const { taskId, descriptor, subspaces, seed, rules, createStrategy, log } = options;
-  const { template, space, settings, maxMacs } = descriptor;
+  const { template, space, settings, maxMacs, hardware } = descriptor;
   const loaded = new Map<number, Strategy>();
   const randomOf = (index: number): Random => createRandom(`${seed}/${taskId}/trial ${index}`);
 
@@ -72,6 +72,7 @@ export function createProposer(options: {
       space: part === WHOLE_SPACE ? space : subspaces[part]!,
       seed: createRandom(`${seed}/${taskId}/part ${part}`).integer(2 ** 32),
       maxMacs,
+      hardware,
       state: row?.state,
     });
     loaded.set(part, strategy);
@@ -91,12 +92,13 @@ export function createProposer(options: {
     const strategy = await load(queries, part);
     try {
       for (let attempt = 0; attempt < MAX_PROPOSALS; attempt++) {
-        const architecture = strategy.ask();
-        if (hopeless(architecture, descriptor) === null) {
+        const proposed = strategy.ask();
+        const { architecture } = admitTrial(proposed, descriptor);
+        if (architecture !== null) {
           await save(queries, part, strategy);
           return architecture;
         }
-        strategy.tell(architecture, 0);
+        strategy.tell(proposed, 0);
       }
     } catch (error) {
       if (!(error instanceof PonasError)) throw error;
@@ -163,8 +165,9 @@ function neighbourOf(architecture: Architecture, descriptor: PoolTaskDescriptor,
   for (const { at, change } of random.shuffle(changes)) {
     const layers = architecture.layers.map((layer, index) => (index === at ? { ...layer, ...change } : layer));
     const { strideHeight, strideWidth } = layers[at]!;
-    const neighbour = { ...architecture, layers };
-    if (strideHeight > 0 && strideWidth > 0 && hopeless(neighbour, descriptor) === null) return neighbour;
+    if (strideHeight === 0 || strideWidth === 0) continue;
+    const neighbour = admitTrial({ ...architecture, layers }, descriptor).architecture;
+    if (neighbour !== null) return neighbour;
   }
   return null;
 }

@@ -17,7 +17,7 @@ import type { Proposer } from "./proposals.ts";
 import type { Serial } from "./serial.ts";
 import { leases, miners, models, sessions, shares, tasks, type LeaseRow } from "./schema.ts";
 import { digestOf, isSignedBy, shareData, shareReceiptData, type PoolIdentity, type Signer } from "./signatures.ts";
-import { trialMacs, type PoolTaskDescriptor } from "./task.ts";
+import { rulesOf, trialMacs, type PoolTaskDescriptor } from "./task.ts";
 
 /** `evaluateModel` of offchain/evaluation, or what runs it elsewhere. */
 export type Evaluate = (bytes: Uint8Array, request: EvaluationRequest) => Promise<Evaluation>;
@@ -139,9 +139,9 @@ export function createShareDesk(options: {
     share: Share,
     bytes: Uint8Array,
   ): Promise<string | null> {
-    const { template, space, maxModelBytes: maxBytes } = descriptor;
+    const { maxModelBytes: maxBytes } = descriptor;
     const evaluation = await evaluating(() =>
-      evaluate(bytes, { ...validation, maxBytes, rules: { template, space }, signal }),
+      evaluate(bytes, { ...validation, maxBytes, rules: rulesOf(descriptor), signal }),
     );
     if (evaluation.malformed !== null) return evaluation.malformed.reason;
     if (evaluation.modelRoot !== share.modelRoot) {

@@ -1,9 +1,11 @@
 /** What the manager knows of the task its pool works on, and what a trial of it costs. */
 import { z } from "zod";
 
+import { hardwareBoundsSchema } from "../evaluation/hardware.ts";
 import { linearLayers, networkShapes } from "../evaluation/shapes.ts";
+import type { Rules } from "../evaluation/well-formed.ts";
 import { spaceSchema, templateSchema, type Architecture } from "../protocol/architecture.ts";
-import { hopelessness } from "../search/feasibility.ts";
+import { admit, type Admission } from "../search/feasibility.ts";
 import type { Samples } from "../training/datasets.ts";
 import { trainingSettingsSchema, type TrainingSettings } from "../training/settings.ts";
 
@@ -16,6 +18,8 @@ export const poolTaskDescriptorSchema = z.object({
   maxModelBytes: z.int().min(1),
   /** multiply-accumulates of one image that a proposal may cost */
   maxMacs: z.int().min(1).optional(),
+  /** what a network may cost on the task's hardware; proposals carry the tiling that shows it */
+  hardware: hardwareBoundsSchema.optional(),
   /** images of one epoch */
   trainCount: z.int().min(1),
   /** samples of the validation split */
@@ -35,18 +39,22 @@ export interface PoolTask {
 /** Bytes of a model file beside its weights and biases: names, lengths and the architecture; never more than this a layer. */
 const FILE_BYTES_PER_LAYER = 320;
 
-/** Why a trial of this architecture could not end in a share, or null. */
-export function hopeless(
-  architecture: Architecture,
-  { maxModelBytes, maxMacs }: Pick<PoolTaskDescriptor, "maxModelBytes" | "maxMacs">,
-): string | null {
-  const reason = hopelessness(architecture, { maxMacs });
-  if (reason !== null) return reason;
+/** What a share's model must satisfy beside being well-formed. */
+export function rulesOf({ template, space, hardware }: PoolTaskDescriptor): Rules {
+  return { template, space, hardware };
+}
+
+/** What a trial's network may cost. */
+export type TrialLimits = Pick<PoolTaskDescriptor, "maxModelBytes" | "maxMacs" | "hardware">;
+
+/** The architecture as it is to be trained (`admit`), or why no trial of it could end in a model file that counts. */
+export function admitTrial(architecture: Architecture, { maxModelBytes, maxMacs, hardware }: TrialLimits): Admission {
   const bytes = linearLayers(architecture).reduce(
     (sum, { units, fanIn }) => sum + 2 * units * fanIn + 4 * units + FILE_BYTES_PER_LAYER,
     0,
   );
-  return bytes > maxModelBytes ? `its file takes up to ${bytes} bytes` : null;
+  if (bytes > maxModelBytes) return { architecture: null, reason: `its file takes up to ${bytes} bytes` };
+  return admit(architecture, { maxMacs, hardware });
 }
 
 /** Multiply-accumulates of the forward passes of a whole trial: the measure of miners' speed. */
