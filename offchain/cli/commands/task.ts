@@ -7,7 +7,6 @@ import { openStorage, type StorageOptions } from "../../agents/storage.ts";
 import { PonasError } from "../../protocol/errors.ts";
 import { spaceByName } from "../../search/spaces.ts";
 import { loadDataset } from "../../training/datasets.ts";
-import { DEFAULT_TRAINING_SETTINGS } from "../../training/settings.ts";
 import {
   addChainOptions,
   addStorageOptions,
@@ -18,8 +17,9 @@ import {
   type Context,
   type DaemonOptions,
 } from "../context.ts";
+import { addTrainingOptions, trainingSettings, type RecipeOptions } from "../training-options.ts";
 
-interface PublishOptions extends DaemonOptions, StorageOptions {
+interface PublishOptions extends DaemonOptions, StorageOptions, RecipeOptions {
   readonly dataset: string;
   readonly dataDir?: string;
   readonly trainLimit?: number;
@@ -27,8 +27,6 @@ interface PublishOptions extends DaemonOptions, StorageOptions {
   readonly layers: number;
   readonly head: "flatten" | "global-sum";
   readonly maxMacs?: number;
-  readonly epochs: number;
-  readonly batch: number;
   readonly reward: bigint;
   readonly bond: bigint;
   readonly validatorFee: bigint;
@@ -77,8 +75,6 @@ export function register(program: Command, context: Context): void {
       "multiply–accumulates of one image that a proposal may cost",
       wholeNumber("--max-macs", 1),
     )
-    .option("--epochs <n>", "epochs of one trial", wholeNumber("--epochs", 1, 10_000), 3)
-    .option("--batch <n>", "images of one training step", wholeNumber("--batch", 1, 65_536), 32)
     .option("--reward <amount>", "paid to the winner", amount("--reward"), amount("--reward")("100"))
     .option("--bond <amount>", "lost if the key is not released", amount("--bond"), amount("--bond")("10"))
     .option(
@@ -101,7 +97,8 @@ export function register(program: Command, context: Context): void {
     .option("--seed <n>", "fixes how the training file is cut into train and validation", wholeNumber("--seed", 0), 0)
     .option("--follow", "stay, release the key, and take back what is left")
     .option("--json", "print JSON");
-  addStorageOptions(addChainOptions(publish)).action(async (options: PublishOptions) => {
+  addStorageOptions(addChainOptions(addTrainingOptions(publish))).action(async (options: PublishOptions) => {
+    const training = trainingSettings(options);
     const { chain, log, stateDir } = await openSession("publisher", options, context);
     const { signal } = context;
     const state = createStateFolder(stateDir);
@@ -114,8 +111,7 @@ export function register(program: Command, context: Context): void {
     await using storage = await openStorage({ ...options, stateDir, log, signal });
     const shared = { chain, store: storage.store, state, log, signal };
     const input: [number, number, number] = [dataset.height, dataset.width, dataset.channels];
-    const training = { ...DEFAULT_TRAINING_SETTINGS, epochs: options.epochs, batch: options.batch };
-    const trial = dataset.train.count * options.epochs;
+    const trial = dataset.train.count * training.epochs;
     const taskId = await publishTask(
       {
         title: `${dataset.name} over the space ${options.space}`,
