@@ -160,8 +160,12 @@ export async function runSession(
   }
 }
 
-/** The first line of an error, without its full stop: native ones carry stack traces. */
-function reasonOf(error: unknown): string {
+/** What an error of a native library says, in one clause: without source lines, stack traces and full stop. */
+export function reasonOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
-  return message.split("\n")[0]!.trim().replace(/\.$/, "");
+  return message
+    .split("\n")[0]!
+    .replace(/^\/\S+:\d+ .* was false\. /, "")
+    .trim()
+    .replace(/\.$/, "");
 }

@@ -1,11 +1,13 @@
 /** The process of `createTrainingWorker`: one training at a time, with one engine for all of them. */
 import { PonasError } from "../protocol/errors.ts";
-import { createOnnxEngine } from "./onnx-engine.ts";
+import type { Engine, EngineName } from "./engine.ts";
+import { createEngine } from "./engines.ts";
 import type { Samples } from "./samples.ts";
 import { trainChild, type EpochProgress } from "./train.ts";
 import type { FromWorker, NamedRequest, ToWorker } from "./worker-messages.ts";
 
-const engine = createOnnxEngine();
+const [engineName] = process.argv.slice(2) as EngineName[];
+let engine: Promise<Engine> | null = null;
 const held = new Map<number, Samples>();
 let running: AbortController | null = null;
 
@@ -21,7 +23,8 @@ async function train({ train, validation, ...rest }: NamedRequest, { signal }: A
   try {
     const request = { ...rest, train: held.get(train)!, validation: held.get(validation)! };
     const onEpoch = (progress: EpochProgress) => post({ type: "epoch", progress });
-    post({ type: "done", outcome: await trainChild(request, { engine, onEpoch, signal }) });
+    engine ??= createEngine(engineName);
+    post({ type: "done", outcome: await trainChild(request, { engine: await engine, onEpoch, signal }) });
   } catch (error) {
     if (error instanceof PonasError) {
       post({ type: "failed", code: error.code, message: error.message, cure: error.cure });

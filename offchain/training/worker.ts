@@ -6,6 +6,7 @@
 import { fork, type ChildProcess } from "node:child_process";
 
 import { PonasError } from "../protocol/errors.ts";
+import type { EngineName } from "./engine.ts";
 import type { Samples } from "./samples.ts";
 import type { EpochProgress, TrainingOutcome, TrainingRequest } from "./train.ts";
 import type { FromWorker, ToWorker } from "./worker-messages.ts";
@@ -28,6 +29,8 @@ export interface TrainingWorker {
 }
 
 export interface TrainingWorkerOptions {
+  /** what the process trains with; the best engine present unless named */
+  readonly engine?: EngineName;
   /** called with the id of each process that is started */
   readonly onStart?: (pid: number) => void;
 }
@@ -44,7 +47,7 @@ interface Running {
 }
 
 /** The process starts with the first request, and does not keep its parent alive while it is idle. */
-export function createTrainingWorker({ onStart }: TrainingWorkerOptions = {}): TrainingWorker {
+export function createTrainingWorker({ engine, onStart }: TrainingWorkerOptions = {}): TrainingWorker {
   const closing = new AbortController();
   let child: ChildProcess | null = null;
   let held = new Map<Samples, number>();
@@ -60,7 +63,7 @@ export function createTrainingWorker({ onStart }: TrainingWorkerOptions = {}): T
 
   function start(): ChildProcess {
     // stdout belongs to results, so whatever a library prints there goes to stderr.
-    const started = fork(new URL("./worker-process.ts", import.meta.url), {
+    const started = fork(new URL("./worker-process.ts", import.meta.url), engine === undefined ? [] : [engine], {
       serialization: "advanced",
       execArgv: [],
       stdio: ["ignore", 2, 2, "ipc"],
@@ -69,7 +72,12 @@ export function createTrainingWorker({ onStart }: TrainingWorkerOptions = {}): T
       if (started !== child) return;
       if (message.type === "epoch") running?.onEpoch?.(message.progress);
       else if (message.type === "done") settle()?.resolve(message.outcome);
-      else settle()?.reject(errorOf(message));
+      else {
+        // What an engine keeps is not to be trusted after it failed: a GPU that went away does not come back to a
+        // process that used it, nor does memory that ran out.
+        if (message.code === "engine") retire(started);
+        settle()?.reject(errorOf(message));
+      }
     });
     const died = (reason: string, cause?: unknown): void => {
       if (started !== child) return;
@@ -88,6 +96,12 @@ export function createTrainingWorker({ onStart }: TrainingWorkerOptions = {}): T
     held = new Map();
     if (started.pid !== undefined) onStart?.(started.pid);
     return started;
+  }
+
+  /** The next request starts another process. */
+  function retire(process: ChildProcess): void {
+    child = null;
+    process.kill("SIGKILL");
   }
 
   async function kill(reason: PonasError): Promise<void> {
