@@ -145,7 +145,7 @@ export function buildStepGraph({
  * What the loss multiplies the logits by; predictions do not depend on it. A global sum is as large as it has
  * positions, and the mean over them trains better.
  */
-function logitScale(architecture: Architecture): number {
+export function logitScale(architecture: Architecture): number {
   const { height, width } = networkShapes(architecture).features;
   return architecture.head.pool === "global-sum" && architecture.head.hidden === 0 ? 1 / (height * width) : 1;
 }
