@@ -4,6 +4,7 @@ import { followTask, publishTask } from "../../agents/publisher.ts";
 import { createRegistry, formatAmount, type TaskState } from "../../agents/registry.ts";
 import { createStateFolder } from "../../agents/state-folder.ts";
 import { openStorage, type StorageOptions } from "../../agents/storage.ts";
+import type { HardwareBounds } from "../../evaluation/hardware.ts";
 import { PonasError } from "../../protocol/errors.ts";
 import { spaceByName } from "../../search/spaces.ts";
 import { loadDataset } from "../../training/datasets.ts";
@@ -27,6 +28,8 @@ interface PublishOptions extends DaemonOptions, StorageOptions, RecipeOptions {
   readonly layers: number;
   readonly head: "flatten" | "global-sum";
   readonly maxMacs?: number;
+  readonly maxLuts: number;
+  readonly minThroughput: number;
   readonly reward: bigint;
   readonly bond: bigint;
   readonly validatorFee: bigint;
@@ -55,6 +58,7 @@ function percentage(text: string): number {
 }
 
 const seconds = (flag: string, least = 1) => wholeNumber(flag, least, 30 * 86_400);
+const hardware = (flag: string) => wholeNumber(flag, 0, 0xffff_ffff);
 
 export function register(program: Command, context: Context): void {
   const task = program.command("task").description("publish and follow tasks");
@@ -74,6 +78,18 @@ export function register(program: Command, context: Context): void {
       "--max-macs <n>",
       "multiply–accumulates of one image that a proposal may cost",
       wholeNumber("--max-macs", 1),
+    )
+    .option(
+      "--max-luts <n>",
+      "look-up tables that a network may take on an FPGA; 0: any number",
+      hardware("--max-luts"),
+      0,
+    )
+    .option(
+      "--min-throughput <n>",
+      "images a second that it must exceed there; 0: any",
+      hardware("--min-throughput"),
+      0,
     )
     .option("--reward <amount>", "paid to the winner", amount("--reward"), amount("--reward")("100"))
     .option("--bond <amount>", "lost if the key is not released", amount("--bond"), amount("--bond")("10"))
@@ -123,8 +139,8 @@ export function register(program: Command, context: Context): void {
         terms: {
           minCorrect: Math.ceil((options.minAccuracy * dataset.test.count) / 100),
           maxModelBytes: options.maxModelBytes,
-          maxLuts: 0,
-          minThroughput: 0,
+          maxLuts: options.maxLuts,
+          minThroughput: options.minThroughput,
           candidateBondBps: 500,
           difficulty: {
             // 100 trials, forward and backward, of networks at the cap (5 MMAC where none is set)
@@ -211,8 +227,15 @@ function describe(task: TaskState): string {
   const times = Object.entries(task.schedule).filter(([, time]) => time > 0n);
   return [
     `task ${task.id}: ${task.phase}${task.phase === "Void" ? ` (${task.voidReason})` : ""}`,
+    ...(task.hardware === undefined ? [] : [describeHardware(task.hardware)]),
     `publisher ${task.publisher}, reward ${formatAmount(task.reward)}, minimum ${task.minCorrect} of ${task.testCount}`,
     `${task.commitments} commitments${task.examined === null ? "" : `, examined: ${task.examined.participant}`}`,
     ...times.map(([name, time]) => `${name.padEnd(14)} ${new Date(Number(time) * 1000).toISOString()}`),
   ].join("\n");
+}
+
+function describeHardware({ maxLuts, minThroughput }: HardwareBounds): string {
+  const luts = maxLuts === 0 ? [] : [`at most ${maxLuts} look-up tables`];
+  const throughput = minThroughput === 0 ? [] : [`more than ${minThroughput} images per second`];
+  return `hardware: ${[...luts, ...throughput].join(", ")}`;
 }
