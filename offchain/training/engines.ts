@@ -23,31 +23,33 @@ export interface EnginePresence {
  * @throws PonasError engine where the named one does not run here
  */
 export async function createEngine(name?: EngineName): Promise<Engine> {
-  const chosen = name ?? (await bestEngine());
-  if (chosen === "tfjs") {
-    const { createTfjsEngine } = await import("./tfjs-engine.ts");
-    return createTfjsEngine();
-  }
-  const { present, detail, cure } = await presence(chosen);
-  if (!present) {
-    throw new PonasError("engine", `The engine ${chosen} does not run here: ${detail}.`, { cure: cure ?? undefined });
-  }
-  return createOnnxEngine(chosen);
+  const chosen = await chooseEngine(name);
+  if (chosen !== "tfjs") return createOnnxEngine(chosen);
+  const { createTfjsEngine } = await import("./tfjs-engine.ts");
+  return createTfjsEngine();
+}
+
+/**
+ * The name that {@link createEngine} would go by, for processes that are told theirs.
+ * @throws PonasError engine where the named one does not run here
+ */
+export async function chooseEngine(name?: EngineName): Promise<EngineName> {
+  if (name === undefined) return bestEngine();
+  const { present, detail, cure } = await presence(name);
+  if (present) return name;
+  throw new PonasError("engine", `The engine ${name} does not run here: ${detail}.`, { cure: cure ?? undefined });
 }
 
 let best: Promise<EngineName> | undefined;
 
-/**
- * The fastest engine that is present: CUDA, WebGPU where it beats the CPU, the native CPU, WebAssembly, TensorFlow.js.
- * Asks a GPU's driver only where the machine shows signs of a GPU.
- * @throws PonasError engine where nothing runs
- */
-export function bestEngine(): Promise<EngineName> {
-  best ??= choose();
+/** CUDA, WebGPU, the native CPU, WebAssembly, TensorFlow.js; the GPU only where it beats the CPU. */
+function bestEngine(): Promise<EngineName> {
+  best ??= fastest();
   return best;
 }
 
-async function choose(): Promise<EngineName> {
+// A GPU's driver is asked only where the machine shows signs of a GPU: elsewhere commands start at once.
+async function fastest(): Promise<EngineName> {
   if (cudaProvider() && (await probeGpu("cuda")).speed > 1) return "cuda";
   if (maybeGpu() && (await probeGpu("webgpu")).speed > 1) return "webgpu";
   for (const name of ["onnx", "onnx-web"] as const) if ((await presence(name)).present) return name;

@@ -8,7 +8,7 @@ import { PonasError } from "../protocol/errors.ts";
 import { sleep } from "../protocol/wait.ts";
 import { createBatches } from "./batches.ts";
 import type { Engine, Trainer } from "./engine.ts";
-import { createOnnxEngine } from "./onnx-engine.ts";
+import { createEngine } from "./engines.ts";
 import { initialParameters, parametersOf, quantise } from "./parameters.ts";
 import type { Samples } from "./samples.ts";
 import { learningRateAt, trainingSettingsSchema, type TrainingSettings } from "./settings.ts";
@@ -51,7 +51,7 @@ export interface TrainingOptions {
   readonly onEpoch?: (progress: EpochProgress) => void;
   /** stops within one step */
   readonly signal?: AbortSignal;
-  /** without it, one for this training alone */
+  /** without it, the best one present, for this training alone */
   readonly engine?: Engine;
 }
 
@@ -106,7 +106,7 @@ export async function trainChild(request: TrainingRequest, options: TrainingOpti
   const { signal } = options;
   checkRequest(request);
   const start = performance.now();
-  const engine = options.engine ?? createOnnxEngine();
+  const engine = options.engine ?? (await createEngine());
   const dead = isDead(architecture);
   const parameters = initial === undefined ? initialParameters(architecture, seed) : parametersOf(initial);
   const untrained = initial ?? quantise(architecture, parameters);

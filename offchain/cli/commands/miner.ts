@@ -12,6 +12,7 @@ import { openStorage, type StorageOptions } from "../../agents/storage.ts";
 import { createTaskFiles } from "../../agents/task-files.ts";
 import { PonasError, explainError } from "../../protocol/errors.ts";
 import { takeLock } from "../../protocol/lock.ts";
+import { chooseEngine } from "../../training/engines.ts";
 import { createTrainingWorker } from "../../training/worker.ts";
 import {
   addChainOptions,
@@ -24,8 +25,9 @@ import {
   type DaemonOptions,
   type TermsOptions,
 } from "../context.ts";
+import { engineOption, type EngineOptions } from "../engine-option.ts";
 
-interface RunOptions extends DaemonOptions, StorageOptions, TermsOptions {
+interface RunOptions extends DaemonOptions, StorageOptions, TermsOptions, EngineOptions {
   readonly solo?: boolean;
   readonly pool?: string;
   readonly url?: string;
@@ -44,6 +46,7 @@ export function register(program: Command, context: Context): void {
     .option("--url <url>", "the pool manager's endpoint, such as ws://127.0.0.1:4600")
     .option("--seed <n>", "of a solo miner's search", wholeNumber("--seed", 0), 0)
     .option("--throttle <share>", "share of the time to use, up to 1", fraction("--throttle"), 1)
+    .addOption(engineOption())
     .option(
       "--commit-margin <s>",
       "solo: seconds before the end of training at which the best is committed",
@@ -58,8 +61,9 @@ export function register(program: Command, context: Context): void {
     const { chain, log, stateDir } = await openSession("miner", options, context);
     const { signal } = context;
     const state = createStateFolder(stateDir);
+    const engine = await chooseEngine(options.engine);
     const unlock = takeLock(join(stateDir, "miner.lock"), `The miner's account ${chain.account}`);
-    const worker = createTrainingWorker();
+    const worker = createTrainingWorker({ engine });
     try {
       await tieToDeployment(state, chain);
       await using storage = await openStorage({ ...options, stateDir, log, signal });
@@ -68,7 +72,7 @@ export function register(program: Command, context: Context): void {
       const { throttle, seed, commitMargin } = options;
       const shared = { chain, worker, files, store, state, throttle, log, signal };
       if (pool === undefined || url === undefined) {
-        log.info({ event: "ready" }, `mining alone as ${chain.account}`);
+        log.info({ event: "ready" }, `mining alone as ${chain.account}, engine ${engine}`);
         await runSoloMiner({ ...shared, seed, commitMargin, terms: options });
         return;
       }
@@ -92,7 +96,7 @@ export function register(program: Command, context: Context): void {
       });
       log.info(
         { event: "ready" },
-        `mining for the pool ${pool} as ${chain.account}, ${benchmark.imagesPerSecond.toFixed(0)} images/s`,
+        `mining for the pool ${pool} as ${chain.account}, engine ${engine}, ${benchmark.imagesPerSecond.toFixed(0)} images/s`,
       );
       try {
         await runPoolMiner({ ...shared, pool: contract, connection });

@@ -1,16 +1,18 @@
-import { Option, type Command } from "commander";
+import type { Command } from "commander";
 
 import { percent } from "../../agents/claimant.ts";
 import { modelRoot } from "../../evaluation/model.ts";
 import { architectureSchema, parseWith } from "../../protocol/architecture.ts";
 import { cidOf } from "../../storage/cid.ts";
 import { loadDataset } from "../../training/datasets.ts";
+import { createEngine } from "../../training/engines.ts";
 import { trainChild, type EpochProgress } from "../../training/train.ts";
 import { wholeNumber, type Context } from "../context.ts";
+import { engineOption, type EngineOptions } from "../engine-option.ts";
 import { checkWritable, readJsonFile, writeModelFile } from "../files.ts";
 import { addTrainingOptions, trainingSettings, type RecipeOptions } from "../training-options.ts";
 
-interface Options extends RecipeOptions {
+interface Options extends RecipeOptions, EngineOptions {
   readonly dataset: string;
   readonly dataDir?: string;
   readonly seed: number;
@@ -34,7 +36,7 @@ export function register(program: Command, context: Context): void {
       0,
     )
     .option("--limit <n>", "only the first n training images", wholeNumber("--limit", 1))
-    .addOption(new Option("--engine <name>", "what computes").choices(["onnx"]).default("onnx"))
+    .addOption(engineOption())
     .option("--json", "print JSON");
   addTrainingOptions(train).action(async (file: string, options: Options) => {
     const { dataset, dataDir, seed, out, limit, json } = options;
@@ -43,13 +45,16 @@ export function register(program: Command, context: Context): void {
     checkWritable(out);
     const { train, validation, notes } = await loadDataset(dataset, { dataDir, limits: { train: limit } });
     context.note(notes);
+    const computing = await createEngine(options.engine);
     const outcome = await trainChild(
       { architecture, train, validation, settings, seed },
       {
+        engine: computing,
         signal: context.signal,
         onEpoch: (progress) => process.stderr.write(`${describeEpoch(progress)}\n`),
       },
     );
+    await computing.dispose();
     writeModelFile(out, outcome.bytes);
     const { trainLoss, epochValidation, bestEpoch, epochsRun, imagesPerSecond, engine, infeasible, diverged, dead } =
       outcome;
