@@ -8,7 +8,7 @@ import type { ChainClient } from "../protocol/chain-client.ts";
 import { PonasError, explainError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
 import { createRandom } from "../protocol/random.ts";
-import { createRandomSearch } from "../search/random-search.ts";
+import { DEFAULT_STRATEGY, resumeStrategy, type StrategyName } from "../search/strategies.ts";
 import type { Strategy } from "../search/strategy.ts";
 import type { ModelStore } from "../storage/model-store.ts";
 import type { TrainingOutcome } from "../training/train.ts";
@@ -29,6 +29,8 @@ export interface SoloMinerOptions {
   readonly store: ModelStore;
   readonly state: StateFolder;
   readonly seed: number;
+  /** how the search chooses; the default strategy where none is given */
+  readonly strategy?: StrategyName;
   /** share of the time to use, above 0 and up to 1 */
   readonly throttle?: number;
   /** seconds before the end of training at which the best model is committed */
@@ -176,14 +178,11 @@ async function runSearch(task: TaskState, options: SoloMinerOptions, signal: Abo
     const saved = state.read(`${folder}/search.json`, searchSchema);
     const seedOf = (what: string): number => createRandom(`${options.seed} ${task.id} ${what}`).integer(2 ** 32);
     const limits = { maxMacs, hardware: task.hardware, maxModelBytes: task.maxModelBytes };
-    const strategy = createRandomSearch({
-      template,
-      space,
-      maxMacs,
-      hardware: task.hardware,
-      seed: seedOf("search"),
-      state: saved?.strategy,
-    });
+    const strategy = resumeStrategy(
+      options.strategy ?? DEFAULT_STRATEGY,
+      { template, space, maxMacs, hardware: task.hardware, seed: seedOf("search"), state: saved?.strategy },
+      (reason) => log.warn({ taskId: String(task.id) }, `the search of task ${task.id} begins anew: ${reason}`),
+    );
     let best = readBest(state, task.id)?.correct ?? 0;
     for (let trial = (saved?.trials ?? 0) + 1; !signal.aborted; trial++) {
       const architecture = propose(strategy, limits);
@@ -203,7 +202,7 @@ async function runSearch(task: TaskState, options: SoloMinerOptions, signal: Abo
       }
       failures = 0;
       const { correct, total } = outcome.validation;
-      strategy.tell(architecture, correct / total);
+      strategy.tell(architecture, outcome.infeasible === null ? correct / total : 0);
       if (correct > best && outcome.infeasible === null && outcome.bytes.length <= task.maxModelBytes) {
         best = correct;
         const root = modelRoot(outcome.model);

@@ -11,15 +11,15 @@ import { PonasError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
 import { createRandom } from "../protocol/random.ts";
 import { randomSubsets } from "../search/partition.ts";
-import { createRandomSearch } from "../search/random-search.ts";
 import { sampleArchitecture } from "../search/spaces.ts";
+import { DEFAULT_STRATEGY, type StrategyName } from "../search/strategies.ts";
 import type { Samples } from "../training/datasets.ts";
 import type { PoolDatabase, Queries } from "./database.ts";
 import { expireLeases } from "./leases.ts";
 import { CLOSE } from "./messages.ts";
 import type { PointsLeaf } from "./points-tree.ts";
 import { issueReceipts, pointsOf, scoreShares, writeSharesFile } from "./points.ts";
-import { createProposer, type CreateStrategy } from "./proposals.ts";
+import { createProposer } from "./proposals.ts";
 import { readBest, readShares, readStatus, type AcceptedShare, type BestModel, type PoolStatus } from "./reads.ts";
 import { DEFAULT_RULES, type PoolRules } from "./rules.ts";
 import { leases, tasks } from "./schema.ts";
@@ -72,8 +72,8 @@ export interface PoolManagerOptions {
   readonly seed: number;
   readonly log: Log;
   readonly rules?: Partial<PoolRules>;
-  /** random search where none is given */
-  readonly createStrategy?: CreateStrategy;
+  /** how explore trials are chosen; the default strategy where none is given */
+  readonly strategy?: StrategyName;
   /** Unix time in milliseconds */
   readonly clock?: () => number;
 }
@@ -83,7 +83,7 @@ const TYPICAL_SAMPLE = 31;
 
 export function createPoolManager(options: PoolManagerOptions): PoolManager {
   const { database, identity, receiptKey, evaluate, seed, log } = options;
-  const { createStrategy = createRandomSearch, clock = Date.now } = options;
+  const { strategy = DEFAULT_STRATEGY, clock = Date.now } = options;
   const rules: PoolRules = { ...DEFAULT_RULES, ...options.rules };
   const { queries } = database;
   const stopping = new AbortController();
@@ -159,7 +159,7 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
         subspaces: row.subspaces,
         seed: row.seed,
         rules,
-        createStrategy,
+        strategy,
         log,
       }),
     };

@@ -9,7 +9,8 @@ import { HYPERPARAMETERS, type Architecture, type Space } from "../protocol/arch
 import { PonasError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
 import { createRandom, type Random } from "../protocol/random.ts";
-import type { Strategy, StrategyOptions } from "../search/strategy.ts";
+import { resumeStrategy, type StrategyName } from "../search/strategies.ts";
+import type { Strategy } from "../search/strategy.ts";
 import type { TrainingSettings } from "../training/settings.ts";
 import type { Queries } from "./database.ts";
 import { shareSchema } from "./messages.ts";
@@ -19,9 +20,6 @@ import { admitTrial, type PoolTaskDescriptor } from "./task.ts";
 
 /** The part of a partition that stands for the whole space. */
 export const WHOLE_SPACE = -1;
-
-/** A strategy over one space, new or from its saved state. */
-export type CreateStrategy = (options: StrategyOptions) => Strategy;
 
 export interface Proposal {
   readonly kind: "explore" | "exploit";
@@ -52,10 +50,10 @@ export function createProposer(options: {
   readonly subspaces: readonly Space[];
   readonly seed: number;
   readonly rules: PoolRules;
-  readonly createStrategy: CreateStrategy;
+  readonly strategy: StrategyName;
   readonly log: Log;
 }): Proposer {
-  const { taskId, descriptor, subspaces, seed, rules, createStrategy, log } = options;
+  const { taskId, descriptor, subspaces, seed, rules, strategy: strategyName, log } = options;
   const { template, space, settings, maxMacs, hardware } = descriptor;
   const loaded = new Map<number, Strategy>();
   const randomOf = (index: number): Random => createRandom(`${seed}/${taskId}/trial ${index}`);
@@ -67,14 +65,18 @@ export function createProposer(options: {
       .select()
       .from(strategies)
       .where(and(eq(strategies.taskId, taskId), eq(strategies.part, part)));
-    const strategy = createStrategy({
-      template,
-      space: part === WHOLE_SPACE ? space : subspaces[part]!,
-      seed: createRandom(`${seed}/${taskId}/part ${part}`).integer(2 ** 32),
-      maxMacs,
-      hardware,
-      state: row?.state,
-    });
+    const strategy = resumeStrategy(
+      strategyName,
+      {
+        template,
+        space: part === WHOLE_SPACE ? space : subspaces[part]!,
+        seed: createRandom(`${seed}/${taskId}/part ${part}`).integer(2 ** 32),
+        maxMacs,
+        hardware,
+        state: row?.state,
+      },
+      (reason) => log.warn({ taskId: String(taskId), part }, `A search of task ${taskId} begins anew. ${reason}`),
+    );
     loaded.set(part, strategy);
     return strategy;
   }

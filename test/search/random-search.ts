@@ -3,8 +3,9 @@ import { expect } from "chai";
 import { networkShapes } from "../../offchain/evaluation/shapes.ts";
 import type { Template } from "../../offchain/protocol/architecture.ts";
 import { hopelessness } from "../../offchain/search/feasibility.ts";
-import { createRandomSearch } from "../../offchain/search/random-search.ts";
 import { spaceByName } from "../../offchain/search/spaces.ts";
+import { createStrategy } from "../../offchain/search/strategies.ts";
+import type { StrategyOptions } from "../../offchain/search/strategy.ts";
 
 const template: Template = { input: [28, 28, 1], classes: 10, depth: 6, head: { pool: "flatten", hidden: 0 } };
 const tiny = {
@@ -18,6 +19,8 @@ const tiny = {
   weightIntBits: [2],
   weightFracBits: [4],
 };
+
+const createRandomSearch = (options: StrategyOptions) => createStrategy("random", options);
 
 describe("random search", () => {
   it("proposes the same networks for the same seed", () => {

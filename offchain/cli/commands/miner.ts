@@ -1,6 +1,6 @@
 import { join } from "node:path";
 
-import type { Command } from "commander";
+import { Option, type Command } from "commander";
 
 import { measureMiner } from "../../agents/benchmark.ts";
 import { connectToPool } from "../../agents/pool-connection.ts";
@@ -12,6 +12,7 @@ import { openStorage, type StorageOptions } from "../../agents/storage.ts";
 import { createTaskFiles } from "../../agents/task-files.ts";
 import { PonasError, explainError } from "../../protocol/errors.ts";
 import { takeLock } from "../../protocol/lock.ts";
+import { DEFAULT_STRATEGY, STRATEGY_NAMES, type StrategyName } from "../../search/strategies.ts";
 import { chooseEngine } from "../../training/engines.ts";
 import { createTrainingWorker } from "../../training/worker.ts";
 import {
@@ -32,6 +33,7 @@ interface RunOptions extends DaemonOptions, StorageOptions, TermsOptions, Engine
   readonly pool?: string;
   readonly url?: string;
   readonly seed: number;
+  readonly strategy: StrategyName;
   readonly throttle: number;
   readonly commitMargin: number;
 }
@@ -45,6 +47,9 @@ export function register(program: Command, context: Context): void {
     .option("--pool <address>", "the pool's contract")
     .option("--url <url>", "the pool manager's endpoint, such as ws://127.0.0.1:4600")
     .option("--seed <n>", "of a solo miner's search", wholeNumber("--seed", 0), 0)
+    .addOption(
+      new Option("--strategy <name>", "of a solo miner's search").choices(STRATEGY_NAMES).default(DEFAULT_STRATEGY),
+    )
     .option("--throttle <share>", "share of the time to use, up to 1", fraction("--throttle"), 1)
     .addOption(engineOption())
     .option(
@@ -69,11 +74,11 @@ export function register(program: Command, context: Context): void {
       await using storage = await openStorage({ ...options, stateDir, log, signal });
       const { store } = storage;
       const files = createTaskFiles({ store, signal, timeoutMs: 120_000 });
-      const { throttle, seed, commitMargin } = options;
+      const { throttle, seed, strategy, commitMargin } = options;
       const shared = { chain, worker, files, store, state, throttle, log, signal };
       if (pool === undefined || url === undefined) {
         log.info({ event: "ready" }, `mining alone as ${chain.account}, engine ${engine}`);
-        await runSoloMiner({ ...shared, seed, commitMargin, terms: options });
+        await runSoloMiner({ ...shared, seed, strategy, commitMargin, terms: options });
         return;
       }
       await checkPool(chain, pool as `0x${string}`);

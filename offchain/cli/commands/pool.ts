@@ -1,6 +1,6 @@
 import { join } from "node:path";
 
-import type { Command } from "commander";
+import { Option, type Command } from "commander";
 
 import { createPoolContract, ensurePool, findPool } from "../../agents/pool-contract.ts";
 import { startPoolEndpoint } from "../../agents/pool-endpoint.ts";
@@ -14,6 +14,7 @@ import { openPoolDatabase } from "../../pool/database.ts";
 import { createPoolManager } from "../../pool/manager.ts";
 import { DEFAULT_RULES } from "../../pool/rules.ts";
 import { takeLock } from "../../protocol/lock.ts";
+import { DEFAULT_STRATEGY, STRATEGY_NAMES, type StrategyName } from "../../search/strategies.ts";
 import {
   addChainOptions,
   addStorageOptions,
@@ -42,6 +43,7 @@ interface WithdrawOptions extends DaemonOptions {
 }
 
 interface RunOptions extends CreateOptions, StorageOptions, TermsOptions {
+  readonly strategy: StrategyName;
   readonly host: string;
   readonly port: number;
   readonly seed: number;
@@ -84,6 +86,11 @@ export function register(program: Command, context: Context): void {
     .option("--host <address>", "where miners connect", "127.0.0.1")
     .option("--port <n>", "port that miners connect to", wholeNumber("--port", 0, 65_535), 4600)
     .option("--seed <n>", "of proposals", wholeNumber("--seed", 0), 0)
+    .addOption(
+      new Option("--strategy <name>", "how explored networks are chosen")
+        .choices(STRATEGY_NAMES)
+        .default(DEFAULT_STRATEGY),
+    )
     .option(
       "--strong-trials <n>",
       "trials a miner must manage in a task to be strong",
@@ -120,6 +127,7 @@ export function register(program: Command, context: Context): void {
           receiptKey: { address: chain.account, sign: (data) => chain.signTypedData(data) },
           evaluate: evaluateModel,
           seed: options.seed,
+          strategy: options.strategy,
           rules: { strongTrials: options.strongTrials, subspaces: options.subspaces },
           log,
         });
