@@ -8,6 +8,7 @@
 import { ELEMENT, type Graph } from "../evaluation/onnx-graph.ts";
 import type { LayerShapes, TensorShape } from "../evaluation/shapes.ts";
 import type { Layer } from "../protocol/architecture.ts";
+import { filterGradient } from "./filter-gradient.ts";
 import { MAX_TRAINED_BIAS, type LinearFormat } from "./parameters.ts";
 
 /** A part's output, and the way back: from the gradient of the output to that of the input. */
@@ -88,7 +89,8 @@ function activation({ graph, rounding }: PartOptions, sums: string, max: number)
         graph.op("Greater", [clamped, scalar(graph, 0.5)]),
         graph.op("Less", [clamped, scalar(graph, max + 0.5)]),
       ]);
-      return graph.op("Where", [inside, gradient, scalar(graph, 0)]);
+      // On a CPU a product is faster than Where.
+      return graph.op("Mul", [gradient, graph.op("Cast", [inside], { to: ELEMENT.float })]);
     },
   };
 }
@@ -117,7 +119,7 @@ export function convolution(
     backward: (gradient) => {
       const sums = active.backward(gradient);
       learn(
-        filterGradient(options, input, sums, layer, shapes),
+        filterGradient(graph, options.batch, input, sums, layer, shapes),
         graph.op("ReduceSum", [sums, graph.ints([0, 2, 3])], { keepdims: 0 }),
       );
       if (first) return sums;
@@ -135,86 +137,6 @@ export function convolution(
     },
   };
 }
-
-/**
- * Gradient of the filters: for each kernel position the matrix product of the inputs that it reads, C × places, and
- * the gradients of the sums, places × M.
- *
- * The padded input is cut into its stride phases, each laid out as C × (N·H''·W''), and the gradients are laid out on
- * the same grid with zeros where no window starts. Then what a kernel position reads is a phase shifted by a constant,
- * one contiguous copy a channel; a strided copy for each position would cost more than the products.
- */
-function filterGradient(
-  { graph, batch }: PartOptions,
-  input: string,
-  sums: string,
-  { kernelHeight, kernelWidth, strideHeight, strideWidth, filters }: Layer,
-  { input: from, convolution: to, padding }: LayerShapes,
-): string {
-  const { channels } = from;
-  const [shiftsDown, shiftsRight] = [(kernelHeight - 1) / strideHeight, (kernelWidth - 1) / strideWidth].map(
-    Math.floor,
-  ) as [number, number];
-  const [height, width] = [to.height + shiftsDown, to.width + shiftsRight];
-  // Rows and columns that no window reaches are cut off by negative pads.
-  const pads = [
-    ...[0, 0, padding.top, padding.left],
-    ...[0, 0, height * strideHeight - padding.top - from.height, width * strideWidth - padding.left - from.width],
-  ];
-  const padded = pads.every((pad) => pad === 0) ? input : graph.op("Pad", [input, graph.ints(pads)]);
-  const byChannel = graph.op("Transpose", [padded], { perm: [1, 0, 2, 3] });
-  const phases = new Map<string, string>();
-  const phase = (row: number, column: number): string => {
-    const key = `${row} ${column}`;
-    const known = phases.get(key);
-    if (known !== undefined) return known;
-    const cut =
-      strideHeight * strideWidth === 1
-        ? byChannel
-        : graph.op("Slice", [
-            byChannel,
-            graph.ints([row, column]),
-            graph.ints([height * strideHeight, width * strideWidth]),
-            graph.ints([2, 3]),
-            graph.ints([strideHeight, strideWidth]),
-          ]);
-    const flat = graph.op("Reshape", [cut, graph.ints([channels, batch * height * width])]);
-    phases.set(key, flat);
-    return flat;
-  };
-
-  // The last shift must stay inside, and the places that it would leave hold zeros only.
-  const places = batch * height * width - shiftsDown * width - shiftsRight;
-  const spread =
-    shiftsDown + shiftsRight === 0
-      ? sums
-      : graph.op("Pad", [sums, graph.ints([0, 0, 0, 0, 0, 0, shiftsDown, shiftsRight])]);
-  const byPlace = graph.op("Reshape", [
-    graph.op("Transpose", [spread], { perm: [0, 2, 3, 1] }),
-    graph.ints([batch * height * width, filters]),
-  ]);
-  const gradients = graph.op("Slice", [byPlace, graph.ints([0]), graph.ints([places]), graph.ints([0])]);
-
-  const reads: string[] = [];
-  for (let row = 0; row < kernelHeight; row++) {
-    for (let column = 0; column < kernelWidth; column++) {
-      const shift = Math.floor(row / strideHeight) * width + Math.floor(column / strideWidth);
-      const whole = phase(row % strideHeight, column % strideWidth);
-      reads.push(graph.op("Slice", [whole, graph.ints([shift]), graph.ints([shift + places]), graph.ints([1])]));
-    }
-  }
-  const join = (parts: readonly string[]): string =>
-    parts.length === 1 ? parts[0]! : graph.op("Concat", parts, { axis: 0 });
-  const product =
-    channels < STACKED_CHANNELS
-      ? graph.op("MatMul", [join(reads), gradients])
-      : join(reads.map((read) => graph.op("MatMul", [read, gradients])));
-  const split = graph.op("Reshape", [product, graph.ints([kernelHeight, kernelWidth, channels, filters])]);
-  return graph.op("Transpose", [split], { perm: [3, 2, 0, 1] });
-}
-
-/** Below this many input channels one stacked product is faster than one for each kernel position. */
-const STACKED_CHANNELS = 8;
 
 /** Max-pool p×p, "same" windows that see only real elements; of equals the first in the window gets the gradient. */
 export function maxPool(options: PartOptions, input: string, size: number, shapes: LayerShapes): Part {
