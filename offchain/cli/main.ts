@@ -17,6 +17,7 @@ const COMMANDS: Record<string, { summary: string; load: () => Promise<{ register
   inspect: { summary: "what is in a model file", load: () => import("./commands/inspect.ts") },
   cost: { summary: "what an architecture costs on an FPGA", load: () => import("./commands/cost.ts") },
   space: { summary: "a named search space", load: () => import("./commands/space.ts") },
+  partition: { summary: "a space divided among miners", load: () => import("./commands/partition.ts") },
   split: { summary: "what a pool pays for given points", load: () => import("./commands/split.ts") },
   doctor: { summary: "whether this machine has what ponas needs", load: () => import("./commands/doctor.ts") },
   task: { summary: "publish and follow tasks", load: () => import("./commands/task.ts") },

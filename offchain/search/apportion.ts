@@ -38,15 +38,15 @@ export function apportion(total: bigint, weights: readonly number[]): Portion[] 
   const distance = ({ share, size }: (typeof accounts)[number]): bigint => unit * (share - size * sum);
   const byShare = accounts.filter(({ share }) => share > 0n).sort((a, b) => compare(b.share, a.share));
 
-  // Who cannot be within the tolerance anyway is rounded the other way first, the nearest to it before others; then
-  // the tolerance is used up; and what is left goes round, one each.
-  const rounded = byShare.filter((account) => account.least > account.most && distance(account) > 0n);
-  for (const account of rounded.sort((a, b) => compare(distance(b), distance(a)))) {
-    if (missing !== 0n) grow(account, unit);
-  }
+  // First the tolerance is used up; then those who cannot be within it anyway are rounded the other way, the nearest
+  // to it before others; and what is left goes round, one each.
   for (const account of byShare) {
     const { least, most, size } = account;
     if (least <= most) grow(account, clamp(missing, least - size, most - size));
+  }
+  const rounded = byShare.filter((account) => account.least > account.most && distance(account) > 0n);
+  for (const account of rounded.sort((a, b) => compare(distance(b), distance(a)))) {
+    if (missing !== 0n) grow(account, unit);
   }
   while (missing !== 0n) {
     for (const account of byShare) if (missing !== 0n && account.size + unit >= 0n) grow(account, unit);

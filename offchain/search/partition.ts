@@ -10,7 +10,7 @@ export const PARTITION_NAMES = ["random-subsets", "paper", "disjoint"] as const;
 export type PartitionName = (typeof PARTITION_NAMES)[number];
 
 export const MAX_MINERS = 10_000;
-const PAPER_SUBSPACES = ["S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9"] as const;
+export const PAPER_SUBSPACES = ["S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9"] as const;
 
 export interface PartitionOptions {
   /** the space to divide */

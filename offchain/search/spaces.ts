@@ -52,7 +52,6 @@ export const SPACES = {
     weightIntBits: [0, 1, 2, 3],
     weightFracBits: [0, 1, 2, 3, 4, 5, 6],
   },
-  // The paper also lists a stride of 0 here. No convolution has one, so it is left out.
   S3: {
     kernelHeight: [1, 3, 5, 7, 9],
     kernelWidth: [1, 3, 5, 7, 9],
@@ -155,6 +154,17 @@ export const SPACES = {
 
 export type SpaceName = keyof typeof SPACES;
 export const SPACE_NAMES = Object.keys(SPACES) as SpaceName[];
+
+const NOTES: Partial<Record<SpaceName, string>> = {
+  S3: "The paper also lists a stride of 0 in S3, which no convolution has; it is left out.",
+};
+
+/** What a person should know about a named space: where it is not what the paper lists. */
+export function spaceNotes(name: string): string[] {
+  const known = SPACE_NAMES.find((candidate) => candidate.toLowerCase() === name.toLowerCase());
+  const note = known === undefined ? undefined : NOTES[known];
+  return note === undefined ? [] : [note];
+}
 
 /**
  * A space by its name; upper and lower case are one.

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 
 import { HYPERPARAMETERS } from "../../protocol/architecture.ts";
-import { spaceByName } from "../../search/spaces.ts";
+import { spaceByName, spaceNotes } from "../../search/spaces.ts";
 import type { Context } from "../context.ts";
 
 export function register(program: Command, context: Context): void {
@@ -12,6 +12,7 @@ export function register(program: Command, context: Context): void {
     .option("--json", "print JSON")
     .action((name: string, { json }: { json?: boolean }) => {
       const space = spaceByName(name);
+      context.note(spaceNotes(name));
       const lines = HYPERPARAMETERS.map((parameter) => `${parameter.padEnd(15)} ${space[parameter].join(" ")}`);
       context.print(json, space, lines.join("\n"));
     });
