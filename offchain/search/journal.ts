@@ -31,14 +31,14 @@ export type Identity = Readonly<Record<string, unknown>>;
 const headerSchema = z.object({
   "ponas-search": z.literal(1),
   search: z.record(z.string(), z.unknown()),
-  episodes: z.int().min(1),
+  begun: z.record(z.string(), z.unknown()),
 });
 
 /** The part of a journal that says which search it is of. */
 export interface JournalHeader {
   readonly search: Identity;
-  /** how many networks the search was begun for; it may be gone on with for more */
-  readonly episodes: number;
+  /** with what it was begun that may be otherwise when it is gone on with: any JSON */
+  readonly begun: Readonly<Record<string, unknown>>;
 }
 
 export const trialRecordSchema = z.object({
@@ -92,12 +92,12 @@ export interface Journal {
  * of a last line is cut off.
  * @throws PonasError bad-input where the file is no journal, is of another search, is damaged, or is in use
  */
-export function openJournal(path: string, { search, episodes }: JournalHeader): Journal {
+export function openJournal(path: string, { search, begun }: JournalHeader): Journal {
   const file = canonicalPath(path);
   const unlock = lock(file);
   try {
     // What is compared with a file must have gone through JSON itself.
-    const header = JSON.parse(JSON.stringify({ "ponas-search": 1, search, episodes })) as z.infer<typeof headerSchema>;
+    const header = JSON.parse(JSON.stringify({ "ponas-search": 1, search, begun })) as z.infer<typeof headerSchema>;
     if (!existsSync(file) || statSync(file).size === 0) begin(file, header);
     const { header: found, records, bytes } = parse(file, readWhole(file));
     checkIdentity(file, found.search, header.search);

@@ -104,7 +104,7 @@ const hasModel = ({ infeasible, failed, modelRoot }: TrialRecord): boolean =>
  * training after another fails; unavailable where the disk is full
  */
 export async function runSearch(options: SearchOptions): Promise<SearchResult> {
-  const { strategy, episodes, epochs, eta, window, journal, onTrial, signal } = options;
+  const { strategy, episodes, epochs, eta, window, onTrial, signal } = options;
   const trials = createTrials(options);
   let exhausted: string | null = null;
   let best: TrialRecord | null = null;
