@@ -137,6 +137,20 @@ describe("a well-formed model", () => {
     expect(withBias(2 ** 31 - 100 * 255 * 4096)).to.match(/unit 0 of the output layer can reach 2147483648/);
   });
 
+  it("carries a tiling within the task's hardware bounds, where it has any", () => {
+    const single = Object.fromEntries(HYPERPARAMETERS.map((name) => [name, [LAYER[name]]])) as Space;
+    const template = { input: [4, 4, 1], classes: 3, depth: 2, head: HEAD } satisfies Rules["template"];
+    const tiled = { ...ARCHITECTURE, tiling: { tiles: [[1, 2], [2, 2]], groups: [1, 1] } } as Architecture; // prettier-ignore
+    const fault = (architecture: Architecture, maxLuts: number, minThroughput: number) =>
+      malformation(zeroModel(architecture), { template, space: single, hardware: { maxLuts, minThroughput } });
+    expect(fault(ARCHITECTURE, 0, 0)).to.equal(null);
+    expect(fault(ARCHITECTURE, 1000, 0)).to.equal("it carries no tiling, which the task's hardware bounds ask for");
+    expect(fault(tiled, 1000, 1)).to.equal(null);
+    expect(fault(tiled, 10, 1)).to.match(/^its tiling needs \d+ look-up tables, more than 10$/);
+    expect(fault(tiled, 0, 2 ** 32 - 1)).to.match(/^its tiling takes \d+ cycles an image, and more than 4294967295/);
+    expect(malformation(zeroModel(ARCHITECTURE), { template, space: single })).to.equal(null);
+  });
+
   it("has a tiling that fits its layers, if any", () => {
     const tiled = (tiles: [number, number][], groups: number[]) =>
       changed(() => undefined, { ...ARCHITECTURE, tiling: { tiles, groups } });

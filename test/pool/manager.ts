@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import { isAddressEqual } from "viem";
 
+import { witnessFault } from "../../offchain/evaluation/hardware.ts";
 import { CLOSE, RPC_ERROR } from "../../offchain/pool/messages.ts";
 import { buildPointsTree } from "../../offchain/pool/points-tree.ts";
 import { digestOf, isSignedBy, pointsData, shareData, shareReceiptData } from "../../offchain/pool/signatures.ts";
@@ -147,6 +148,30 @@ describe("The pool's manager", function () {
         seen.push(layers);
       }
       expect(seen[0]).to.not.deep.equal(seen[1]);
+    });
+
+    it("leases trials that carry a tiling within the task's hardware bounds, and takes no model without it", async () => {
+      await start({ rules: { neighbourShare: 1 } });
+      // About a third of the space has no such tiling.
+      const hardware = { maxLuts: 300, minThroughput: 400_000 };
+      await pool.manager.openTask(taskOf(1n, { descriptor: { ...DESCRIPTOR, hardware } }));
+      const strong = await miner(1).join();
+      for (let round = 0; round < 6; round++) {
+        const job = await strong.job(round);
+        expect(witnessFault(job.architecture, hardware)).to.equal(null);
+        await strong.finish(job);
+      }
+      const weak = await miner(2).join(SLOW);
+      const neighbour = await weak.job(0);
+      expect(neighbour.kind).to.equal("exploit");
+      expect(witnessFault(neighbour.architecture, hardware)).to.equal(null);
+
+      const { architecture } = neighbour;
+      const bare = await trialOf({ ...neighbour, architecture: { ...architecture, tiling: undefined } });
+      expect((await refusalOf(weak.submit(bare))).message).to.contain("of another trial");
+      const lie = await refusalOf(weak.submit(bare, { architecture }));
+      expect(lie.code).to.equal(RPC_ERROR.banned);
+      expect(lie.message).to.contain("it carries no tiling, which the task's hardware bounds ask for");
     });
 
     it("proposes the same trials from the same seed", async () => {
