@@ -9,7 +9,7 @@ import { ELEMENT, type Graph } from "../evaluation/onnx-graph.ts";
 import type { LayerShapes, TensorShape } from "../evaluation/shapes.ts";
 import type { Layer } from "../protocol/architecture.ts";
 import { filterGradient } from "./filter-gradient.ts";
-import { MAX_TRAINED_BIAS, type LinearFormat } from "./parameters.ts";
+import type { LinearFormat } from "./parameters.ts";
 
 /** A part's output, and the way back: from the gradient of the output to that of the input. */
 export interface Part {
@@ -18,11 +18,11 @@ export interface Part {
   backward(gradient: string): string;
 }
 
-/** A linear layer's parameters in the graph, and what the backward pass finds for them. */
+/** A linear layer's parameters in the graph, quantised, and what the backward pass finds for them. */
 export interface GraphParameters {
   readonly weights: string;
   readonly bias: string;
-  /** called in the backward pass with the gradients of the real-valued weights and biases */
+  /** called in the backward pass with the gradients of the two above */
   readonly learn: (weights: string, bias: string) => void;
 }
 
@@ -45,38 +45,6 @@ export type PoolGradient = "indices" | "mask";
 const scalar = (graph: Graph, value: number): string => graph.floats([value], []);
 const times = (graph: Graph, value: string, factor: number): string =>
   factor === 1 ? value : graph.op("Mul", [value, scalar(graph, factor)]);
-
-interface Quantised {
-  readonly weights: string;
-  readonly bias: string;
-  /** Turns gradients of the two above into those of the real-valued parameters. */
-  learn(weights: string, bias: string): void;
-}
-
-/**
- * Rounds a layer's parameters to their grids and scales them, so that the layer's sums come out in units of the last
- * bit of its activations, half a bit (the ½ of the rounding) included; the output layer's as real logits.
- */
-function quantised({ graph, rounding }: PartOptions, parameters: GraphParameters, format: LinearFormat): Quantised {
-  const { accumulatorFractionBits, weightFractionBits, weightMin, weightMax, requantise } = format;
-  const unit = requantise === null ? 2 ** -accumulatorFractionBits : 2 ** -requantise.shift;
-  const onGrid = (value: string, fractionBits: number, lowest: number, highest: number): string => {
-    const scaled = times(graph, value, 2 ** fractionBits);
-    const rounded = rounding ? graph.op("Floor", [graph.op("Add", [scaled, scalar(graph, 0.5)])]) : scaled;
-    return times(graph, graph.op("Clip", [rounded, scalar(graph, lowest), scalar(graph, highest)]), unit);
-  };
-  const bias = onGrid(parameters.bias, accumulatorFractionBits, -MAX_TRAINED_BIAS, MAX_TRAINED_BIAS);
-  return {
-    weights: onGrid(parameters.weights, weightFractionBits, weightMin, weightMax),
-    bias: requantise === null ? bias : graph.op("Add", [bias, scalar(graph, 0.5)]),
-    // The optimiser keeps weights within their range, so the clamp of the weights never cuts a gradient.
-    learn: (weightGradient, biasGradient) =>
-      parameters.learn(
-        times(graph, weightGradient, unit * 2 ** weightFractionBits),
-        times(graph, biasGradient, unit * 2 ** accumulatorFractionBits),
-      ),
-  };
-}
 
 /** Rule 3 of docs/evaluation.md on sums that already hold the half bit: floor and clamp to 0 … max. */
 function activation({ graph, rounding }: PartOptions, sums: string, max: number): Part {
@@ -102,12 +70,11 @@ export function convolution(
   layer: Layer,
   shapes: LayerShapes,
   format: LinearFormat,
-  parameters: GraphParameters,
+  { weights, bias, learn }: GraphParameters,
   first: boolean,
 ): Part {
   const { graph } = options;
   const { padding } = shapes;
-  const { weights, bias, learn } = quantised(options, parameters, format);
   const attributes = {
     kernel_shape: [layer.kernelHeight, layer.kernelWidth],
     strides: [layer.strideHeight, layer.strideWidth],
@@ -256,9 +223,13 @@ export function dropFeatures(
 }
 
 /** Dense layer: requantised where its format says so, otherwise the logits. */
-export function dense(options: PartOptions, input: string, format: LinearFormat, parameters: GraphParameters): Part {
+export function dense(
+  options: PartOptions,
+  input: string,
+  format: LinearFormat,
+  { weights, bias, learn }: GraphParameters,
+): Part {
   const { graph } = options;
-  const { weights, bias, learn } = quantised(options, parameters, format);
   const sums = graph.op("Gemm", [input, weights, bias], { transB: 1 });
   const active = format.requantise === null ? null : activation(options, sums, format.requantise.max);
   return {

@@ -1,12 +1,13 @@
 /** A network in training whose step is an ONNX graph: what is fed to it, and what comes back. */
-import type { Tensor, TensorConstructor } from "onnxruntime-common";
+import type { Tensor } from "onnxruntime-common";
 
 import type { Runtime } from "../evaluation/onnx-runtime.ts";
 import { networkShapes } from "../evaluation/shapes.ts";
 import type { Architecture } from "../protocol/architecture.ts";
 import type { Trainer, TrainerOptions } from "./engine.ts";
-import { stepScalars, type StateTensor } from "./optimizers.ts";
-import { dropoutWidth, parameterTensors, stateTensors } from "./step-graph.ts";
+import { stepScalars } from "./optimizers.ts";
+import { parameterLayout, stateNames } from "./state.ts";
+import { dropoutWidth } from "./step-graph.ts";
 
 export type Tensors = Record<string, Tensor>;
 
@@ -27,20 +28,22 @@ export function createOnnxTrainer({
   onRelease,
 }: OnnxTrainerOptions): Trainer {
   const [height, width, channels] = architecture.input;
-  const tensors = parameterTensors(architecture);
+  const { places, count } = parameterLayout(architecture);
   const orders = channelOrders(architecture);
   // The state lives in two sets of buffers: a step reads one and writes the other, so memory stays flat. Where the
   // runtime brings outputs of its own, those are the other set.
-  const state = stateTensors(architecture, settings);
-  let current = zeros(Tensor, state);
-  let spare = zeros(Tensor, state);
+  const vectors = (): Tensors =>
+    Object.fromEntries(
+      stateNames(settings).map((name) => [name, new Tensor("float32", new Float32Array(count), [count])]),
+    );
+  let current = vectors();
+  let spare = vectors();
+  const parametersNow = (): Float32Array => current["parameters"]!.data as Float32Array;
   for (const [index, { weights, bias }] of initial.entries()) {
-    const { name: weightName } = tensors[2 * index]!;
-    const { name: biasName } = tensors[2 * index + 1]!;
-    (current[weightName]!.data as Float32Array).set(orders[index]!.toGraph(weights));
-    (current[biasName]!.data as Float32Array).set(bias);
+    parametersNow().set(orders[index]!.toGraph(weights), places[index]!.weights.start);
+    parametersNow().set(bias, places[index]!.bias.start);
   }
-  const loss = zeros(Tensor, [{ name: "loss", dims: [] }])["loss"]!;
+  const loss = new Tensor("float32", new Float32Array(1), []);
   const predictions = new Tensor("int64", new BigInt64Array(batch), [batch]);
   let steps = 0;
 
@@ -70,21 +73,12 @@ export function createOnnxTrainer({
       };
     },
     parameters: async () =>
-      orders.map(({ toModel }, index) => ({
-        weights: toModel(current[`weights.${index}`]!.data as Float32Array),
-        bias: (current[`bias.${index}`]!.data as Float32Array).slice(),
+      places.map(({ weights, bias }, index) => ({
+        weights: orders[index]!.toModel(parametersNow().subarray(weights.start, weights.start + weights.size)),
+        bias: parametersNow().slice(bias.start, bias.start + bias.size),
       })),
     release: onRelease,
   };
-}
-
-function zeros(Tensor: TensorConstructor, tensors: readonly StateTensor[]): Tensors {
-  return Object.fromEntries(
-    tensors.map(({ name, dims }) => {
-      const size = dims.reduce((product, dim) => product * dim, 1);
-      return [name, new Tensor("float32", new Float32Array(size), dims)];
-    }),
-  );
 }
 
 interface ChannelOrder {

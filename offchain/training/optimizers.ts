@@ -24,13 +24,7 @@ import { DEFAULT_MOMENTUM, type StepRecipe } from "./settings.ts";
 
 export const ADAM = { beta1: 0.9, beta2: 0.999, epsilon: 1e-7 } as const;
 
-/** A float32 tensor that goes from step to step: a parameter, or something kept of one. */
-export interface StateTensor {
-  readonly name: string;
-  readonly dims: readonly number[];
-}
-
-/** Prefixes of the tensors that are kept of each parameter, each of the parameter's own shape, 0 at the start. */
+/** Names of what is kept of each parameter, 0 at the start. */
 export function moments({ optimizer, momentum = DEFAULT_MOMENTUM }: StepRecipe): string[] {
   if (optimizer === "adam") return ["m", "v"];
   return momentum > 0 ? ["v"] : [];
@@ -50,11 +44,11 @@ export function stepScalars(
   };
 }
 
-/**
- * Adds the update of parameters to a step's graph: the inputs of {@link stepScalars} and of {@link moments}, and the
- * outputs `next.NAME` of both kinds.
- */
-export function createOptimizer(graph: Graph, recipe: StepRecipe) {
+/** From θ, its gradient and its {@link moments} to the next θ, not clamped yet, and the next moments. */
+export type Update = (theta: string, gradient: string, kept: readonly string[]) => string[];
+
+/** The nodes of one update, on the inputs of {@link stepScalars}, which it declares. */
+export function createOptimizer(graph: Graph, recipe: StepRecipe): Update {
   const { optimizer, momentum = DEFAULT_MOMENTUM, weightDecay = 0 } = recipe;
   const scalar = (value: number): string => graph.floats([value], []);
   const mul = (a: string, b: string): string => graph.op("Mul", [a, b]);
@@ -62,14 +56,14 @@ export function createOptimizer(graph: Graph, recipe: StepRecipe) {
   const rates: Record<string, string> = {};
   for (const name of Object.keys(stepScalars(recipe, 1, 1))) rates[name] = graph.input(name, []);
 
-  const sgd = (theta: string, gradient: string, [velocity]: readonly string[]): string[] => {
+  const sgd: Update = (theta, gradient, [velocity]) => {
     const g = weightDecay > 0 ? add(gradient, mul(theta, scalar(weightDecay))) : gradient;
     if (velocity === undefined) return [graph.op("Sub", [theta, mul(g, rates["learningRate"]!)])];
     const v = add(mul(velocity, scalar(momentum)), g);
     const ahead = add(g, mul(v, scalar(momentum)));
     return [graph.op("Sub", [theta, mul(ahead, rates["learningRate"]!)]), v];
   };
-  const adam = (theta: string, gradient: string, [first, second]: readonly string[]): string[] => {
+  const adam: Update = (theta, gradient, [first, second]) => {
     const blend = (old: string, fresh: string, beta: number): string =>
       add(mul(old, scalar(beta)), mul(fresh, scalar(1 - beta)));
     const m = blend(first!, gradient, ADAM.beta1);
@@ -80,15 +74,5 @@ export function createOptimizer(graph: Graph, recipe: StepRecipe) {
     return [graph.op("Sub", [kept, change]), m, v];
   };
 
-  return {
-    /** @param range lowest and highest value, or null where there is none */
-    update: ({ name, dims }: StateTensor, gradient: string, range: readonly [number, number] | null): void => {
-      const prefixes = moments(recipe);
-      const old = prefixes.map((prefix) => graph.input(`${prefix}.${name}`, dims));
-      const [moved, ...kept] = (optimizer === "adam" ? adam : sgd)(name, gradient, old);
-      const next = range === null ? moved! : graph.op("Clip", [moved!, scalar(range[0]), scalar(range[1])]);
-      graph.output(next, `next.${name}`, dims);
-      for (const [index, prefix] of prefixes.entries()) graph.output(kept[index]!, `next.${prefix}.${name}`, dims);
-    },
-  };
+  return optimizer === "adam" ? adam : sgd;
 }

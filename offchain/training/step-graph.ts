@@ -17,9 +17,15 @@ import {
   type Part,
   type PoolGradient,
 } from "./differentiable.ts";
-import { createOptimizer, moments, type StateTensor } from "./optimizers.ts";
 import { linearFormats } from "./parameters.ts";
 import type { StepRecipe } from "./settings.ts";
+import {
+  parameterGradient,
+  parameterLayout,
+  quantiseParameters,
+  updateParameters,
+  type ParameterGradients,
+} from "./state.ts";
 
 export interface StepGraphOptions {
   readonly architecture: Architecture;
@@ -34,41 +40,16 @@ export interface StepGraphOptions {
   readonly poolGradient?: PoolGradient;
 }
 
-/** The parameter tensors of a network in ONNX's order of dimensions: weights and bias of each linear layer in turn. */
-export function parameterTensors(architecture: Architecture): StateTensor[] {
-  const shapes = networkShapes(architecture);
-  return linearFormats(architecture).flatMap(({ units, fanIn }, index) => {
-    const layer = architecture.layers[index];
-    const dims =
-      layer === undefined
-        ? [units, fanIn]
-        : [units, shapes.layers[index]!.input.channels, layer.kernelHeight, layer.kernelWidth];
-    return [
-      { name: `weights.${index}`, dims },
-      { name: `bias.${index}`, dims: [units] },
-    ];
-  });
-}
-
-/** All that goes from step to step: the parameters, and what the optimiser keeps of them, 0 at the start. */
-export function stateTensors(architecture: Architecture, settings: StepRecipe): StateTensor[] {
-  const prefixes = moments(settings);
-  return parameterTensors(architecture).flatMap(({ name, dims }) => [
-    { name, dims },
-    ...prefixes.map((prefix) => ({ name: `${prefix}.${name}`, dims })),
-  ]);
-}
-
 /** What dropout picks from: the units of the hidden layer, or else the last layer's feature maps. */
 export function dropoutWidth({ layers, head }: Architecture): number {
   return head.hidden > 0 ? head.hidden : layers.at(-1)!.filters;
 }
 
 /**
- * The graph. Inputs: `pixels` uint8 [batch, H, W, C], `labels` uint8 [batch], the parameters; with dropout
- * `dropoutMask` [batch, {@link dropoutWidth}]; for an update the rest of {@link stateTensors} and the scalars of
- * `stepScalars`. Outputs: `loss`, `predictions` int64 [batch] of the parameters that came in, and `next.NAME` of each
- * state tensor, or `gradient.NAME` of each parameter.
+ * The graph. Inputs: `pixels` uint8 [batch, H, W, C], `labels` uint8 [batch], `parameters` (see
+ * {@link parameterLayout}); with dropout `dropoutMask` [batch, {@link dropoutWidth}]; for an update the rest of
+ * `stateNames` and the scalars of `stepScalars`. Outputs: `loss`, `predictions` int64 [batch] of the parameters that
+ * came in, and `next.NAME` of the state, or `gradient` of the parameters.
  */
 export function buildStepGraph({
   architecture,
@@ -84,14 +65,14 @@ export function buildStepGraph({
   const formats = linearFormats(architecture);
   const [height, width, channels] = architecture.input;
 
-  const tensors = parameterTensors(architecture);
-  for (const { name, dims } of tensors) graph.input(name, dims);
-  const gradients = new Map<string, string>();
-  const parametersAt = (index: number): GraphParameters => ({
-    weights: `weights.${index}`,
-    bias: `bias.${index}`,
-    learn: (weights, bias) => gradients.set(`weights.${index}`, weights).set(`bias.${index}`, bias),
-  });
+  const parameters = graph.input("parameters", [parameterLayout(architecture).count]);
+  const gradients: ParameterGradients[] = [];
+  const layers = quantiseParameters(graph, parameters, architecture, rounding).map(
+    (quantised, index): GraphParameters => ({
+      ...quantised,
+      learn: (weights, bias) => (gradients[index] = { weights, bias }),
+    }),
+  );
 
   const pixels = graph.op("Cast", [graph.input("pixels", [batch, height, width, channels], ELEMENT.uint8)], {
     to: ELEMENT.float,
@@ -106,7 +87,7 @@ export function buildStepGraph({
 
   for (const [index, layer] of architecture.layers.entries()) {
     const layerShapes = shapes.layers[index]!;
-    append(convolution(options, value, layer, layerShapes, formats[index]!, parametersAt(index), index === 0));
+    append(convolution(options, value, layer, layerShapes, formats[index]!, layers[index]!, index === 0));
     if (layer.poolSize > 1) append(maxPool(options, value, layer.poolSize, layerShapes));
   }
   const drop = (positions: number): void => {
@@ -117,7 +98,7 @@ export function buildStepGraph({
   append((architecture.head.pool === "flatten" ? flatten : globalSum)(options, value, shapes.features));
   for (let index = architecture.layers.length; index < formats.length; index++) {
     if (index === formats.length - 1) drop(formats[index]!.fanIn / dropoutWidth(architecture));
-    append(dense(options, value, formats[index]!, parametersAt(index)));
+    append(dense(options, value, formats[index]!, layers[index]!));
   }
 
   const scale = logitScale(architecture);
@@ -127,17 +108,9 @@ export function buildStepGraph({
   graph.output(graph.op("ArgMax", [value], { axis: 1, keepdims: 0 }), "predictions", [batch], ELEMENT.int64);
   parts.reduceRight((gradient, part) => part.backward(gradient), loss.gradient());
 
-  if (result === "gradients") {
-    for (const { name, dims } of tensors) graph.output(gradients.get(name)!, `gradient.${name}`, dims);
-  } else {
-    const optimizer = createOptimizer(graph, settings);
-    for (const [index, tensor] of tensors.entries()) {
-      const { weightMin, weightMax, weightFractionBits } = formats[index >> 1]!;
-      const unit = 2 ** -weightFractionBits;
-      const range = index % 2 === 0 ? ([weightMin * unit, weightMax * unit] as const) : null;
-      optimizer.update(tensor, gradients.get(tensor.name)!, range);
-    }
-  }
+  const gradient = parameterGradient(graph, gradients, architecture);
+  if (result === "gradients") graph.output(gradient, "gradient", [parameterLayout(architecture).count]);
+  else updateParameters(graph, parameters, gradient, architecture, settings);
   return graph.encode();
 }
 

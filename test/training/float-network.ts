@@ -20,26 +20,38 @@ function start(out: number, size: number, window: number, stride: number): numbe
   return out * stride - Math.floor(pad / 2);
 }
 
-/** Mean cross-entropy of a batch; pixels b stand for b/256. A global sum's logits are divided by its positions. */
+/**
+ * Mean cross-entropy of a batch; pixels b stand for b/256. A global sum's logits are divided by its positions.
+ * @param dropoutMask samples × hidden units, or channels of the last layer: what the output layer reads of them is
+ *   multiplied by it
+ */
 export function floatLoss(
   architecture: Architecture,
   parameters: readonly DoubleParameters[],
   pixels: Uint8Array,
   labels: Uint8Array,
+  dropoutMask?: Float32Array,
 ): number {
   const [h, w, c] = architecture.input;
   const size = h * w * c;
   let loss = 0;
   labels.forEach((label, n) => {
     const image = Float64Array.from(pixels.subarray(n * size, (n + 1) * size), (b) => b / 256);
-    const logits = floatLogits(architecture, parameters, { h, w, c, data: image });
+    const width = (dropoutMask?.length ?? 0) / labels.length;
+    const mask = dropoutMask?.subarray(n * width, (n + 1) * width);
+    const logits = floatLogits(architecture, parameters, { h, w, c, data: image }, mask);
     const top = Math.max(...logits);
     loss += Math.log(logits.reduce((sum, x) => sum + Math.exp(x - top), 0)) + top - logits[label]!;
   });
   return loss / labels.length;
 }
 
-function floatLogits(architecture: Architecture, parameters: readonly DoubleParameters[], image: Tensor): number[] {
+function floatLogits(
+  architecture: Architecture,
+  parameters: readonly DoubleParameters[],
+  image: Tensor,
+  mask: Float32Array | undefined,
+): number[] {
   const { layers, head } = architecture;
   let x = image;
   for (const [index, layer] of layers.entries()) {
@@ -90,6 +102,9 @@ function floatLogits(architecture: Architecture, parameters: readonly DoublePara
   }
   for (let index = layers.length; index < linearLayers(architecture).length; index++) {
     const { weights, bias } = parameters[index]!;
+    // Features stand in (row, column, channel) order, so a channel is the index modulo their number.
+    const last = index === linearLayers(architecture).length - 1;
+    if (last && mask !== undefined) features = features.map((value, i) => value * mask[i % mask.length]!);
     const sums = [...bias].map((b, unit) =>
       features.reduce((sum, value, i) => sum + value * weights[unit * features.length + i]!, b),
     );

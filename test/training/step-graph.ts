@@ -1,12 +1,12 @@
 import { expect } from "chai";
-import { InferenceSession, Tensor } from "onnxruntime-node";
 
 import type { Architecture, Layer } from "../../offchain/protocol/architecture.ts";
 import { createRandom, type Random } from "../../offchain/protocol/random.ts";
 import { createOnnxEngine } from "../../offchain/training/onnx-engine.ts";
 import { linearFormats } from "../../offchain/training/parameters.ts";
-import { buildStepGraph, parameterTensors } from "../../offchain/training/step-graph.ts";
+import { dropoutWidth } from "../../offchain/training/step-graph.ts";
 import { floatLoss, type DoubleParameters } from "./float-network.ts";
+import { graphGradients } from "./gradients.ts";
 import { SETTINGS } from "./networks.ts";
 
 const LAYER: Layer = {
@@ -66,78 +66,43 @@ function randomParameters(architecture: Architecture, random: Random): DoublePar
   });
 }
 
-/** Reorders a unit's weights from (channel, row, column), the graph's order, to (row, column, channel). */
-function channelsLast(values: Float32Array, channels: number, fanIn: number): Float64Array {
-  const positions = fanIn / channels;
-  return new Float64Array(values.length).map((_, at) => {
-    const [unit, within] = [Math.floor(at / fanIn), at % fanIn];
-    const [position, channel] = [Math.floor(within / channels), within % channels];
-    return values[unit * fanIn + channel * positions + position]!;
-  });
-}
-
-function channelsFirst(values: Float64Array, channels: number, fanIn: number): Float32Array {
-  const positions = fanIn / channels;
-  return new Float32Array(values.length).map((_, at) => {
-    const [unit, within] = [Math.floor(at / fanIn), at % fanIn];
-    const [channel, position] = [Math.floor(within / positions), within % positions];
-    return values[unit * fanIn + position * channels + channel]!;
-  });
-}
-
-/** Channels that a linear layer's weights run over first: of a dense layer on flattened features, the features'. */
-function channelsOf(architecture: Architecture, index: number, fanIn: number): number {
-  const { input, layers, head } = architecture;
-  if (index === 0) return input[2];
-  if (index < layers.length || (index === layers.length && head.pool === "flatten")) return layers[index - 1]!.filters;
-  return fanIn;
-}
-
 /**
  * Largest error of the graph's gradients against central differences of the plain network, relative to the largest
  * gradient of each tensor.
  */
-async function gradientError(architecture: Architecture, seed: number): Promise<number> {
+async function gradientError(architecture: Architecture, seed: number, dropout = 0): Promise<number> {
   const random = createRandom(seed);
   const batch = 3;
   const size = architecture.input.reduce((a, b) => a * b, 1);
   const pixels = Uint8Array.from({ length: batch * size }, () => random.integer(256));
   const labels = Uint8Array.from({ length: batch }, () => random.integer(architecture.classes));
   const parameters = randomParameters(architecture, random);
-  const formats = linearFormats(architecture);
+  const dropoutMask =
+    dropout === 0
+      ? undefined
+      : Float32Array.from({ length: batch * dropoutWidth(architecture) }, () =>
+          random.next() < dropout ? 0 : 1 / (1 - dropout),
+        );
+  const settings = { ...SETTINGS, dropout };
 
-  const session = await InferenceSession.create(
-    buildStepGraph({ architecture, batch, settings: SETTINGS, rounding: false, result: "gradients" }),
-    { intraOpNumThreads: 1, logSeverityLevel: 3 },
-  );
-  const feeds: Record<string, Tensor> = {
-    pixels: new Tensor("uint8", pixels, [batch, ...architecture.input]),
-    labels: new Tensor("uint8", labels, [batch]),
-  };
-  const tensors = parameterTensors(architecture);
-  for (const [index, { weights, bias }] of parameters.entries()) {
-    const { fanIn } = formats[index]!;
-    const ordered = channelsFirst(weights, channelsOf(architecture, index, fanIn), fanIn);
-    feeds[`weights.${index}`] = new Tensor("float32", ordered, tensors[2 * index]!.dims);
-    feeds[`bias.${index}`] = new Tensor("float32", Float32Array.from(bias), tensors[2 * index + 1]!.dims);
-  }
-  const outputs = await session.run(feeds);
-  await session.release();
-  const loss = floatLoss(architecture, parameters, pixels, labels);
-  expect((outputs["loss"]!.data as Float32Array)[0]).to.be.closeTo(loss, 1e-4 * (1 + loss));
+  const found = await graphGradients({
+    architecture,
+    parameters,
+    pixels,
+    labels,
+    settings,
+    rounding: false,
+    dropoutMask,
+  });
+  const lossNow = () => floatLoss(architecture, parameters, pixels, labels, dropoutMask);
+  expect(found.loss).to.be.closeTo(lossNow(), 1e-4 * (1 + lossNow()));
 
   let worst = 0;
   let [drawn, compared] = [0, 0];
   for (const [index, { weights, bias }] of parameters.entries()) {
-    const { fanIn } = formats[index]!;
-    const data = (name: string) => outputs[`gradient.${name}.${index}`]!.data as Float32Array;
-    const found = {
-      weights: channelsLast(data("weights"), channelsOf(architecture, index, fanIn), fanIn),
-      bias: Float64Array.from(data("bias")),
-    };
     for (const [values, gradient] of [
-      [weights, found.weights],
-      [bias, found.bias],
+      [weights, found.gradients[index]!.weights],
+      [bias, found.gradients[index]!.bias],
     ] as const) {
       const largest = gradient.reduce((max, g) => Math.max(max, Math.abs(g)), 1e-3);
       for (let i = 0; i < Math.min(6, values.length); i++) {
@@ -145,9 +110,9 @@ async function gradientError(architecture: Architecture, seed: number): Promise<
         const difference = (epsilon: number): number => {
           const held = values[at]!;
           values[at] = held + epsilon;
-          const above = floatLoss(architecture, parameters, pixels, labels);
+          const above = lossNow();
           values[at] = held - epsilon;
-          const below = floatLoss(architecture, parameters, pixels, labels);
+          const below = lossNow();
           values[at] = held;
           return (above - below) / (2 * epsilon);
         };
@@ -204,6 +169,21 @@ describe("the training step's gradients", () => {
   for (const [name, architecture] of Object.entries(cases)) {
     it(`${name} agree with finite differences`, async () => {
       expect(await gradientError(architecture, 1)).to.be.below(1e-3);
+    });
+  }
+
+  const hidden = { hidden: 7, hiddenActIntBits: 2, hiddenActFracBits: 4 };
+  const heads: Record<string, Architecture["head"]> = {
+    "feature maps before a flatten": { pool: "flatten", hidden: 0 },
+    "feature maps after a global sum": { pool: "global-sum", hidden: 0 },
+    "hidden units": { pool: "flatten", ...hidden },
+    "hidden units after a global sum": { pool: "global-sum", ...hidden },
+  };
+  for (const [name, head] of Object.entries(heads)) {
+    it(`with dropout of ${name} agree with finite differences`, async () => {
+      expect(await gradientError(network([6, 5, 2], [{ poolSize: 2 }, { filters: 6 }], head), 3, 0.4)).to.be.below(
+        1e-3,
+      );
     });
   }
 
