@@ -45,7 +45,7 @@ export type CreateInner = (options: Pick<StrategyOptions, "template" | "space" |
 /** Networks that are not proposed again: more than one search makes; the oldest are forgotten first. */
 const MAX_KNOWN = 8192;
 const MAX_OUTSTANDING = 256;
-/** What the strategy may propose for one `ask`; a batch of refusals teaches a controller something, so it gets several. */
+/** What the strategy may propose for one `ask`; refusals teach a controller something, so it gets several batches. */
 const MAX_PROPOSALS = 128;
 /** Of these, known networks: it has converged then. */
 const MAX_DUPLICATES = 32;
@@ -59,7 +59,7 @@ const WHAT = "The search's state";
 const count = z.int().min(0);
 const stateSchema = z.strictObject({
   strategy: z.string().max(40),
-  inner: z.unknown(),
+  inner: z.looseObject({}),
   random: randomStateSchema,
   known: z.array(z.tuple([keySchema, rewardSchema.nullable()])).max(MAX_KNOWN),
   outstanding: z.array(valuesSchema).max(MAX_OUTSTANDING),

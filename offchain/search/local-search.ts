@@ -14,7 +14,12 @@ export interface LocalSearchTuning {
   readonly patience: number;
 }
 
-export const DEFAULT_LOCAL_SEARCH: LocalSearchTuning = { initial: 10, patience: 100 };
+/**
+ * For budgets of about 100 trials. On the tests' stand-in for training (4 spaces, 100 seeds) 15 random networks are
+ * better than the original's 10, since most of a wide space learns nothing, and than 30, which leave too little to
+ * climb. A climb of 60 decisions is hardly ever stuck within such a budget: the patience is for longer searches.
+ */
+export const DEFAULT_LOCAL_SEARCH: LocalSearchTuning = { initial: 15, patience: 100 };
 
 const WHAT = "The state of the local search";
 /** Proposals without a result that are remembered: more than a pool has trials of one search under way. */
