@@ -15,6 +15,7 @@ export interface Figure {
   readonly what: string;
   /** null where it could not be measured; the note says why */
   readonly value: number | null;
+  /** empty for a plain number */
   readonly unit: string;
   /** (largest − smallest) / median of the samples */
   readonly spread: number | null;

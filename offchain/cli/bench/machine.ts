@@ -41,9 +41,10 @@ export function describeMachine(engines: readonly EnginePresence[]): Machine {
   };
 }
 
-/** A name for files: "amd-epyc-2-cores". */
-export function machineSlug({ cpu, cores }: Machine): string {
-  return [cpu, cores === 1 ? "1-core" : `${cores}-cores`, ...nvidiaModels()]
+/** A name for files: "amd-epyc-2-cores", "amd-epyc-2-cores-webgpu". */
+export function machineSlug({ cpu, cores, accelerators }: Machine): string {
+  const names = accelerators.map((text) => text.split(":")[0]!);
+  return [cpu, cores === 1 ? "1-core" : `${cores}-cores`, ...names]
     .join(" ")
     .toLowerCase()
     .replace(/\((r|tm)\)/g, "")

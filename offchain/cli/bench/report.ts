@@ -114,7 +114,7 @@ function remarks({ quick, groups, summary: { met, missed, unmeasured } }: Report
 function cellsOf({ what, value, unit, spread, against, ratio, ratioSpread, bar, met, note }: Figure): string[] {
   return [
     what,
-    value === null ? `not measured: ${note ?? "unknown"}` : `${quantity(value)} ${unit}${plusMinus(spread)}`,
+    value === null ? `not measured: ${note ?? "unknown"}` : `${withUnit(quantity(value), unit)}${plusMinus(spread)}`,
     ratio === null
       ? ""
       : `${quantity(ratio)} ×${plusMinus(ratioSpread)} ${against?.name} (${quantity(against!.value)})`,
@@ -125,8 +125,11 @@ function cellsOf({ what, value, unit, spread, against, ratio, ratioSpread, bar, 
 
 function barText({ of, least, most }: Bar, unit: string): string {
   const suffix = of === "ratio" ? "×" : unit;
-  return [...(least === undefined ? [] : [`≥ ${least} ${suffix}`]), ...(most === undefined ? [] : [`≤ ${most} ${suffix}`])].join(", "); // prettier-ignore
+  const sides = [least === undefined ? "" : `≥ ${withUnit(least, suffix)}`, most === undefined ? "" : `≤ ${withUnit(most, suffix)}`]; // prettier-ignore
+  return sides.filter((side) => side !== "").join(", ");
 }
+
+const withUnit = (value: string | number, unit: string): string => (unit === "" ? String(value) : `${value} ${unit}`);
 
 const plusMinus = (spread: number | null): string =>
   spread === null || spread === 0 ? "" : ` ± ${(50 * spread).toFixed(0)} %`;
