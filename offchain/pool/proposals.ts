@@ -35,8 +35,11 @@ export interface Proposer {
   /** @param index running number of the trial in its task; together with the task's seed it fixes all randomness */
   explore(queries: Queries, part: number, index: number): Promise<Proposal>;
   exploit(parent: ShareRow, index: number): Proposal;
-  /** Hands a trial's validation accuracy (0 … 1) to the strategy that proposed it. */
-  tell(queries: Queries, part: number, architecture: Architecture, reward: number): Promise<void>;
+  /**
+   * Hands a trial's validation accuracy (0 … 1) to the strategy that proposed it, and to the whole space's, which learns
+   * from everybody. @param part null for an exploit trial, which no strategy proposed
+   */
+  tell(queries: Queries, part: number | null, architecture: Architecture, reward: number): Promise<void>;
   /** Drops what was not saved: call it after a transaction that used the proposer has failed. */
   forget(): void;
 }
@@ -146,9 +149,11 @@ export function createProposer(options: {
     },
 
     async tell(queries, part, architecture, reward) {
-      const strategy = await load(queries, part);
-      strategy.tell(architecture, reward);
-      await save(queries, part, strategy);
+      for (const learner of new Set([part ?? WHOLE_SPACE, WHOLE_SPACE])) {
+        const strategy = await load(queries, learner);
+        strategy.tell(architecture, reward);
+        await save(queries, learner, strategy);
+      }
     },
 
     forget: () => loaded.clear(),

@@ -238,7 +238,7 @@ export function createShareDesk(options: {
       total,
       acceptedAt: clock(),
     });
-    if (lease.kind === "explore") await proposer.tell(tx, lease.part!, share.architecture, correct / total);
+    await proposer.tell(tx, lease.part, share.architecture, correct / total);
     if (share.epochs === lease.settings.epochs) {
       const macs = trialMacs(share.architecture, share.epochs, descriptor.trainCount);
       const speed = (1000 * macs) / Math.max(1, arrivedAt - lease.issuedAt);
