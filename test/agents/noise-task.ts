@@ -1,10 +1,12 @@
 /** A task of noise on which random networks are right now and then, in phases of seconds: cheap to take through a round. */
 import type { TaskPlan } from "../../offchain/agents/publisher.ts";
 import type { Registry, TaskState } from "../../offchain/agents/registry.ts";
+import type { HardwareBounds } from "../../offchain/evaluation/hardware.ts";
 import { encodeModel, modelRoot } from "../../offchain/evaluation/model.ts";
 import type { Hex } from "../../offchain/protocol/bytes.ts";
 import { createRandom } from "../../offchain/protocol/random.ts";
 import { sleep } from "../../offchain/protocol/wait.ts";
+import { admit } from "../../offchain/search/feasibility.ts";
 import { sampleArchitecture, spaceByName } from "../../offchain/search/spaces.ts";
 import type { Dataset, Samples } from "../../offchain/training/datasets.ts";
 import { DEFAULT_TRAINING_SETTINGS } from "../../offchain/training/settings.ts";
@@ -73,9 +75,12 @@ export function planWith(
   return { ...plan, terms: { ...terms, ...changes, phases: { ...terms.phases, ...phases } } };
 }
 
-/** A well-formed network of the task with random weights. */
-export function someModel(): { file: Uint8Array; root: Hex } {
-  const made = randomModel(random, sampleArchitecture(template, space, random));
+/** A well-formed network of the task with random weights; with hardware bounds, one that carries its tiling. */
+export function someModel(hardware?: HardwareBounds): { file: Uint8Array; root: Hex } {
+  const drawn = sampleArchitecture(template, space, random);
+  const architecture = hardware === undefined ? drawn : admit(drawn, { hardware }).architecture;
+  if (architecture === null) return someModel(hardware);
+  const made = randomModel(random, architecture);
   return { file: encodeModel(made), root: modelRoot(made) };
 }
 

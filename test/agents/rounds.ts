@@ -1,6 +1,7 @@
 import { ensureStake, runValidator } from "../../offchain/agents/validator.ts";
 import { sideBySide, startLocalNetwork, type LocalNetwork } from "./local-network.ts";
 import { TOKEN } from "./noise-task.ts";
+import { mineWithinHardwareBounds } from "./scenarios/hardware.ts";
 import { outliveBadLuck, withdrawFromAbsentTestSet } from "./scenarios/participation.ts";
 import { payByReceipts } from "./scenarios/pay.ts";
 import { publishOnce, releaseAfterOutage } from "./scenarios/publishing.ts";
@@ -30,7 +31,9 @@ describe("Agents on a real chain", function () {
   };
 
   sideBySide(setUp, {
-    "validators pass over liars, malformed, oversized and absent models, and confirm the honest one": passOverBadModels,
+    "validators pass over liars, malformed, oversized, absent and untiled models, and confirm the honest one":
+      passOverBadModels,
+    "a miner wins a task with hardware bounds by a network that carries its tiling": mineWithinHardwareBounds,
     "validators vote a test set void that is not the committed one, and everyone is made good": voteWrongTestSet,
     "validators vote a test set void that was never published, and everyone is made good": withdrawFromAbsentTestSet,
     "a claimant wins although its disk is lost twice; without test set or money it takes its bond back": outliveBadLuck,
