@@ -1,11 +1,14 @@
 import { expect } from "chai";
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 
 import { evaluateModel, predict } from "../../offchain/evaluation/evaluate.ts";
 import { decodeModel, linearWeights } from "../../offchain/evaluation/model.ts";
 import { accumulatorBound, malformation } from "../../offchain/evaluation/well-formed.ts";
+import { architectureSchema } from "../../offchain/protocol/architecture.ts";
 import { createRandom } from "../../offchain/protocol/random.ts";
+import { isMember, spaceByName } from "../../offchain/search/spaces.ts";
 import type { Engine } from "../../offchain/training/engine.ts";
 import { createOnnxEngine } from "../../offchain/training/onnx-engine.ts";
 import {
@@ -15,7 +18,7 @@ import {
   quantise,
   roundToGrid,
 } from "../../offchain/training/parameters.ts";
-import { learningRateAt } from "../../offchain/training/settings.ts";
+import { PAPER_TRAINING_SETTINGS, type TrainingSettings } from "../../offchain/training/settings.ts";
 import { trainChild, trainingFlops, type TrainingRequest } from "../../offchain/training/train.ts";
 import { network, quadrants, randomNetwork, SETTINGS } from "./networks.ts";
 
@@ -27,15 +30,35 @@ const request: TrainingRequest = {
   settings: SETTINGS,
   seed: 7,
 };
-/** The same training in a process of its own. */
+const EVERYTHING: TrainingSettings = {
+  ...SETTINGS,
+  epochs: 4,
+  schedule: { every: 2, factor: 0.3 },
+  weightDecay: 1e-2,
+  dropout: 0.2,
+  augmentation: { shift: 1, flip: true },
+  earlyStop: { patience: 2 },
+};
+const RECIPES: Record<string, TrainingSettings> = {
+  default: SETTINGS,
+  paper: { ...PAPER_TRAINING_SETTINGS, epochs: 3, batch: 16 },
+  everything: EVERYTHING,
+  "everything, sgd": { ...EVERYTHING, optimizer: "sgd", momentum: 0.5 },
+};
+/** The same trainings in a process of its own. */
 const TRAIN_ONCE = `
   import { trainChild } from ${JSON.stringify(new URL("../../offchain/training/train.ts", import.meta.url))};
+  import { createOnnxEngine } from ${JSON.stringify(new URL("../../offchain/training/onnx-engine.ts", import.meta.url))};
   import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
   const request = ${JSON.stringify({ ...request, train: null, validation: null })};
   import { quadrants } from ${JSON.stringify(new URL("./networks.ts", import.meta.url))};
   const [train, validation] = [quadrants([8, 8, 1], 160, 1), quadrants([8, 8, 1], 100, 2)];
-  const { bytes } = await trainChild({ ...request, train, validation });
-  console.log(createHash("sha256").update(bytes).digest("hex"));
+  for (const settings of ${JSON.stringify(Object.values(RECIPES))}) {
+    const { bytes } = await trainChild({ ...request, settings, train, validation }, { engine: createOnnxEngine() });
+    console.log(createHash("sha256").update(bytes).digest("hex"));
+  }
+  process.exit();
 `;
 const digest = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
@@ -105,6 +128,32 @@ describe("trainChild", () => {
     expect(varied, "networks that do not say the same of every image").to.be.above(12);
   });
 
+  it("sees of a trained six-layer network of the paper's S2 exactly the canonical predictions, image by image", async () => {
+    const example = readFileSync(new URL("../../docs/examples/fashion-mnist-s2.json", import.meta.url), "utf8");
+    const architecture = architectureSchema.parse(JSON.parse(example));
+    expect(isMember(architecture, spaceByName("S2"))).to.equal(true);
+    const small = { ...architecture, input: [12, 12, 1] as [number, number, number] };
+    const [train, validation] = [quadrants(small.input, 512, 1), quadrants(small.input, 256, 2)];
+    const settings = { ...SETTINGS, epochs: 3, batch: 32 };
+    const { model, validation: tally } = await trainChild(
+      { architecture: small, train, validation, settings, seed: 1 },
+      { engine },
+    );
+    expect(tally.correct / tally.total).to.be.above(0.5);
+    expect(accumulatorBound(model)).to.be.below(2 ** 24);
+    const trainer = await engine.createTrainer({
+      architecture: small,
+      batch: 256,
+      initial: parametersOf(model),
+      settings,
+    });
+    const { predictions } = await trainer.step({ ...validation, learningRate: 0 });
+    trainer.release();
+    expect([...predictions]).to.deep.equal([...(await predict(model, { ...validation, engine: "reference" }))]);
+    const right = predictions.filter((prediction, i) => prediction === validation.labels[i]).length;
+    expect(right).to.equal(tally.correct);
+  });
+
   it("rounds weights and biases that lie halfway between two integers as the canonical model does", async () => {
     const random = createRandom("halfway");
     for (let i = 0; i < 10; i++) {
@@ -127,19 +176,69 @@ describe("trainChild", () => {
   });
 
   it("gives the same file for the same seed, in another process too, and another for another seed", async () => {
-    const [one, two, other] = [
-      await trainChild(request, { engine }),
-      await trainChild(request),
-      await trainChild({ ...request, seed: 8 }, { engine }),
-    ];
-    expect(digest(one.bytes)).to.equal(digest(two.bytes));
-    expect(one.trainLoss).to.deep.equal(two.trainLoss);
-    expect(digest(other.bytes)).to.not.equal(digest(one.bytes));
     const elsewhere = execFileSync(process.execPath, ["--input-type=module-typescript", "--eval", TRAIN_ONCE], {
       encoding: "utf8",
-      timeout: 15_000,
+      timeout: 30_000,
     });
-    expect(elsewhere.trim()).to.equal(digest(one.bytes));
+    const digests = elsewhere.trim().split("\n");
+    for (const [index, [name, settings]] of Object.entries(RECIPES).entries()) {
+      const train = (seed: number, own?: Engine) =>
+        trainChild({ ...request, settings, seed }, own === undefined ? {} : { engine: own });
+      const [one, two, other] = [await train(7, engine), await train(7), await train(8, engine)];
+      expect(digest(one.bytes), name).to.equal(digests[index]);
+      expect(digest(two.bytes), name).to.equal(digests[index]);
+      expect(two.trainLoss).to.deep.equal(one.trainLoss);
+      expect(two.epochValidation).to.deep.equal(one.epochValidation);
+      expect(digest(other.bytes), name).to.not.equal(digests[index]);
+    }
+    expect(new Set(digests).size).to.equal(Object.keys(RECIPES).length);
+  });
+
+  it("scores every epoch where the recipe asks for it, stops after its patience, and keeps the best", async () => {
+    // At this rate accuracy jumps up and down.
+    const settings: TrainingSettings = { ...SETTINGS, epochs: 60, learningRate: 0.05, schedule: "constant" };
+    const seen: number[] = [];
+    const outcome = await trainChild(
+      { ...request, settings: { ...settings, earlyStop: { patience: 3 } } },
+      { engine, onEpoch: ({ validation }) => seen.push(validation!.correct) },
+    );
+    const { epochValidation, bestEpoch, epochsRun, validation, bytes } = outcome;
+    expect(epochValidation).to.deep.equal(seen);
+    expect(epochsRun).to.be.below(60);
+    expect(epochValidation).to.have.length(epochsRun);
+    expect(bestEpoch).to.equal(epochsRun - 3);
+    const best = Math.max(...epochValidation);
+    expect(epochValidation.indexOf(best)).to.equal(bestEpoch - 1);
+    expect(validation.correct).to.equal(best);
+    expect((await evaluateModel(bytes, { ...request.validation, maxBytes: bytes.length })).correct).to.equal(best);
+    // The best epoch's model is the one that training only so far gives.
+    const shorter = await trainChild({ ...request, settings: { ...settings, epochs: bestEpoch } }, { engine });
+    expect(shorter).to.include({ bestEpoch, epochsRun: bestEpoch });
+    expect(shorter.epochValidation).to.deep.equal([]);
+    expect(digest(shorter.bytes)).to.equal(digest(bytes));
+  });
+
+  it("learns with every recipe", async () => {
+    for (const [name, settings] of Object.entries(RECIPES)) {
+      // Mirror images change the class here: the quadrant of the patch.
+      const { augmentation } = settings;
+      const steady = { ...settings, epochs: 12, learningRate: 0.02, earlyStop: undefined };
+      const still = { ...steady, augmentation: augmentation && { ...augmentation, flip: false } };
+      const { validation } = await trainChild({ ...request, settings: still }, { engine });
+      expect(validation.correct, name).to.be.above(60);
+    }
+  });
+
+  it("gives a result when all but a hundredth of the units is left out, and when images move out of sight", async () => {
+    const tiny: [number, number, number] = [4, 4, 1];
+    const architecture = network(tiny, [{}]);
+    const samples = quadrants(tiny, 40, 1);
+    const settings = { ...SETTINGS, dropout: 0.99, augmentation: { shift: 8, flip: false } };
+    const outcome = await trainChild(
+      { ...request, architecture, train: samples, validation: samples, settings },
+      { engine },
+    );
+    expect(outcome).to.include({ diverged: false, epochsRun: 2, infeasible: null });
   });
 
   it("goes on from a given model", async () => {
@@ -216,9 +315,12 @@ describe("trainChild", () => {
   });
 
   it("survives an absurd learning rate", async () => {
-    for (const learningRate of [1e3, 1e30, 1e300]) {
-      const outcome = await trainChild({ ...request, settings: { ...SETTINGS, learningRate } }, { engine });
-      expect(malformation(outcome.model)).to.equal(null);
+    for (const recipe of Object.values(RECIPES)) {
+      for (const learningRate of [1e3, 1e30, 1e300]) {
+        const outcome = await trainChild({ ...request, settings: { ...recipe, learningRate } }, { engine });
+        expect(malformation(outcome.model)).to.equal(null);
+        expect(outcome.validation.total).to.equal(100);
+      }
     }
   });
 
@@ -263,6 +365,11 @@ describe("trainChild", () => {
       [{ validation: quadrants([7, 8, 1], 3, 1) }, /images of 64 bytes, but the 3 validation samples have 168 bytes/],
       [{ architecture: { ...request.architecture, classes: 3 } }, /is 3, but the network has 3 classes\.$/],
       [{ settings: { ...SETTINGS, epochs: 0 } }, /^The training recipe is not valid at epochs/],
+      [
+        { settings: { ...SETTINGS, earlyStop: { patience: 0 } } },
+        /^The training recipe is not valid at earlyStop\.pat/,
+      ],
+      [{ settings: { ...SETTINGS, momentum: 0.9 } }, /^The training recipe is not valid at momentum/],
       [{ settings: { ...SETTINGS, learningRate: NaN } }, /^The training recipe is not valid at learningRate/],
     ];
     for (const [change, sentence] of cases)
@@ -310,17 +417,6 @@ describe("parameters", () => {
     for (const { weights } of integers) {
       expect(weights.filter((w) => w !== 0).length / weights.length).to.be.above(0.4);
     }
-  });
-});
-
-describe("the learning rate", () => {
-  it("falls along half a cosine, or stays", () => {
-    const at = (schedule: "cosine" | "constant", step: number) =>
-      learningRateAt({ learningRate: 2, schedule, epochs: 10 }, step, 100);
-    expect(at("cosine", 0)).to.equal(2);
-    expect(at("cosine", 50)).to.be.closeTo(1, 1e-12);
-    expect(at("cosine", 99)).to.be.within(0, 0.001);
-    expect(at("constant", 99)).to.equal(2);
   });
 });
 
