@@ -2,7 +2,7 @@ import { expect } from "chai";
 
 import { networkShapes } from "../../offchain/evaluation/shapes.ts";
 import type { Template } from "../../offchain/protocol/architecture.ts";
-import { hopelessness } from "../../offchain/search/feasibility.ts";
+import { admit } from "../../offchain/search/feasibility.ts";
 import { spaceByName } from "../../offchain/search/spaces.ts";
 import { createStrategy } from "../../offchain/search/strategies.ts";
 import type { StrategyOptions } from "../../offchain/search/strategy.ts";
@@ -32,7 +32,7 @@ describe("random search", () => {
     const search = createRandomSearch({ template, space: spaceByName("full"), seed: 5, maxMacs: 5e6 });
     for (let i = 0; i < 100; i++) {
       const architecture = search.ask();
-      expect(hopelessness(architecture)).to.equal(null);
+      expect(admit(architecture).reason).to.equal(null);
       expect(networkShapes(architecture).macs).to.be.at.most(5e6);
       search.tell(architecture, 0.1);
     }

@@ -2,15 +2,8 @@ import { readFileSync } from "node:fs";
 
 import { expect } from "chai";
 
-import {
-  isDead,
-  membershipFault,
-  spaceSchema,
-  type Space,
-  type Template,
-} from "../../offchain/protocol/architecture.ts";
+import { membershipFault, spaceSchema, type Space, type Template } from "../../offchain/protocol/architecture.ts";
 import { createRandom } from "../../offchain/protocol/random.ts";
-import { hopelessness } from "../../offchain/search/feasibility.ts";
 import { sampleArchitecture, SPACE_NAMES, spaceByName, spaceNotes, spaceSize } from "../../offchain/search/spaces.ts";
 
 const template: Template = { input: [28, 28, 1], classes: 10, depth: 6, head: { pool: "flatten", hidden: 0 } };
@@ -97,40 +90,5 @@ describe("sampleArchitecture", () => {
     expect(() => sampleArchitecture(template, { ...space, strideWidth: [0] }, createRandom(2))).to.throw(
       "The space has no usable choice of strideWidth.",
     );
-  });
-});
-
-describe("hopelessness", () => {
-  const layer = {
-    kernelHeight: 3,
-    kernelWidth: 3,
-    filters: 12,
-    strideHeight: 1,
-    strideWidth: 1,
-    poolSize: 1,
-    actIntBits: 2,
-    actFracBits: 4,
-    weightIntBits: 2,
-    weightFracBits: 4,
-  };
-  const of = (change: Partial<typeof layer>) => ({ ...template, layers: [layer, { ...layer, ...change }] });
-
-  it("lets ordinary networks pass, those that shrink to one position too", () => {
-    expect(hopelessness(of({}))).to.equal(null);
-    expect(hopelessness(of({ strideHeight: 28, strideWidth: 28 }))).to.equal(null);
-    expect(hopelessness(of({ actIntBits: 0 }))).to.equal(null);
-  });
-
-  it("names layers without bits, units that read too much, and images that cost too much", () => {
-    expect(hopelessness(of({ actIntBits: 0, actFracBits: 0 }))).to.match(/no bits/);
-    expect(hopelessness(of({ weightIntBits: 0, weightFracBits: 0 }))).to.match(/no bits/);
-    expect(hopelessness(of({ filters: 64 }))).to.match(/reads 50176 values, more than 16384/);
-    expect(hopelessness(of({}), { maxMacs: 1000 })).to.match(/costs \d+ multiplications, more than 1000/);
-  });
-
-  it("knows a hidden layer without bits as dead", () => {
-    const head = { pool: "flatten", hidden: 8, hiddenActIntBits: 0, hiddenActFracBits: 0 } as const;
-    expect(isDead({ ...of({}), head })).to.equal(true);
-    expect(isDead({ ...of({}), head: { ...head, hiddenActIntBits: 1 } })).to.equal(false);
   });
 });
