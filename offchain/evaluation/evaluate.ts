@@ -14,7 +14,7 @@ export interface EvaluationRequest {
   readonly count: number;
   /** cap of the model file */
   readonly maxBytes: number;
-  /** the task's template and space; without them any well-formed network counts */
+  /** what the task fixes; without it any well-formed network counts */
   readonly rules?: Rules;
   /** "fast" unless said otherwise; both give the same numbers */
   readonly engine?: "fast" | "reference";
