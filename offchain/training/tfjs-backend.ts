@@ -106,15 +106,21 @@ interface NativeBackend {
 }
 
 async function loadNative(load: Load, name: string): Promise<Loaded> {
-  for (const [variable, value] of Object.entries(TENSORFLOW_ENVIRONMENT)) process.env[variable] ??= value;
   // tfjs-node 4.22.0 calls this function, which Node 23 took away.
   if (!("isNullOrUndefined" in util)) {
     Object.assign(util, { isNullOrUndefined: (value: unknown) => value === null || value === undefined });
   }
-  const tf = asTf(load(name));
-  await choose(tf, "tensorflow");
-  const gpu = (tf.backend() as NativeBackend).isUsingGpuDevice === true;
-  return { tf, detail: `${name} ${tf.version_core} on ${gpu ? "a GPU" : "the CPU, one thread"}` };
+  const unset = Object.keys(TENSORFLOW_ENVIRONMENT).filter((variable) => process.env[variable] === undefined);
+  for (const variable of unset) process.env[variable] = TENSORFLOW_ENVIRONMENT[variable];
+  try {
+    const tf = asTf(load(name));
+    await choose(tf, "tensorflow");
+    const gpu = (tf.backend() as NativeBackend).isUsingGpuDevice === true;
+    return { tf, detail: `${name} ${tf.version_core} on ${gpu ? "a GPU" : "the CPU, one thread"}` };
+  } catch (error) {
+    for (const variable of unset) Reflect.deleteProperty(process.env, variable);
+    throw error;
+  }
 }
 
 function asTf(module: unknown): Tf {
@@ -155,10 +161,13 @@ const MAX_WASM_BYTES = 3.5 * 2 ** 30;
 /** WebAssembly's memory ends at 4 GiB, and the backend does not notice: it would go on at address 0. */
 function refuseUnservedMemory(wasm: WasmModule & { served?: true }): void {
   if (wasm.served === true) return;
+  // The first call of it puts another function in its place.
+  wasm._free(wasm._malloc(1));
   const malloc = wasm._malloc.bind(wasm);
   wasm.served = true;
   wasm._malloc = (bytes) => {
-    const address = malloc(bytes) >>> 0;
+    // More than 4 GiB would be cut to what is left of the number in 32 bits.
+    const address = bytes > MAX_WASM_BYTES ? 0 : malloc(bytes) >>> 0;
     if (address !== 0 && address + bytes <= MAX_WASM_BYTES) return address;
     if (address !== 0) wasm._free(address);
     throw new RangeError("out of memory: WebAssembly has at most 4 GiB");
