@@ -9,7 +9,6 @@ import { ELEMENT, type Graph } from "../evaluation/onnx-graph.ts";
 import type { LayerShapes, TensorShape } from "../evaluation/shapes.ts";
 import type { Layer } from "../protocol/architecture.ts";
 import { filterGradient } from "./filter-gradient.ts";
-import type { LinearFormat } from "./parameters.ts";
 
 /** A part's output, and the way back: from the gradient of the output to that of the input. */
 export interface Part {
@@ -22,6 +21,8 @@ export interface Part {
 export interface GraphParameters {
   readonly weights: string;
   readonly bias: string;
+  /** clamp of the layer's activations, see `LayerFormat`; null of the output layer, which has none */
+  readonly limit: string | null;
   /** called in the backward pass with the gradients of the two above */
   readonly learn: (weights: string, bias: string) => void;
 }
@@ -47,15 +48,15 @@ const times = (graph: Graph, value: string, factor: number): string =>
   factor === 1 ? value : graph.op("Mul", [value, scalar(graph, factor)]);
 
 /** Rule 3 of docs/evaluation.md on sums that already hold the half bit: floor and clamp to 0 … max. */
-function activation({ graph, rounding }: PartOptions, sums: string, max: number): Part {
+function activation({ graph, rounding }: PartOptions, sums: string, limit: string): Part {
   // Clamping half a bit higher and then flooring gives the same integers, and the clamp alone shows what was cut.
-  const clamped = graph.op("Clip", [sums, scalar(graph, 0.5), scalar(graph, max + 0.5)]);
+  const clamped = graph.op("Clip", [sums, scalar(graph, 0.5), limit]);
   return {
     output: rounding ? graph.op("Floor", [clamped]) : graph.op("Sub", [clamped, scalar(graph, 0.5)]),
     backward: (gradient) => {
       const inside = graph.op("And", [
         graph.op("Greater", [clamped, scalar(graph, 0.5)]),
-        graph.op("Less", [clamped, scalar(graph, max + 0.5)]),
+        graph.op("Less", [clamped, limit]),
       ]);
       // On a CPU a product is faster than Where.
       return graph.op("Mul", [gradient, graph.op("Cast", [inside], { to: ELEMENT.float })]);
@@ -69,8 +70,7 @@ export function convolution(
   input: string,
   layer: Layer,
   shapes: LayerShapes,
-  format: LinearFormat,
-  { weights, bias, learn }: GraphParameters,
+  { weights, bias, limit, learn }: GraphParameters,
   first: boolean,
 ): Part {
   const { graph } = options;
@@ -80,7 +80,7 @@ export function convolution(
     strides: [layer.strideHeight, layer.strideWidth],
     pads: [padding.top, padding.left, padding.bottom, padding.right],
   };
-  const active = activation(options, graph.op("Conv", [input, weights, bias], attributes), format.requantise!.max);
+  const active = activation(options, graph.op("Conv", [input, weights, bias], attributes), limit!);
   return {
     output: active.output,
     backward: (gradient) => {
@@ -223,15 +223,10 @@ export function dropFeatures(
 }
 
 /** Dense layer: requantised where its format says so, otherwise the logits. */
-export function dense(
-  options: PartOptions,
-  input: string,
-  format: LinearFormat,
-  { weights, bias, learn }: GraphParameters,
-): Part {
+export function dense(options: PartOptions, input: string, { weights, bias, limit, learn }: GraphParameters): Part {
   const { graph } = options;
   const sums = graph.op("Gemm", [input, weights, bias], { transB: 1 });
-  const active = format.requantise === null ? null : activation(options, sums, format.requantise.max);
+  const active = limit === null ? null : activation(options, sums, limit);
   return {
     output: active?.output ?? sums,
     backward: (gradient) => {

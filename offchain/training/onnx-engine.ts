@@ -1,4 +1,4 @@
-/** The engines on onnxruntime: a whole training step is one graph, and sessions are kept for equal networks. */
+/** The engines on onnxruntime: a whole training step is one graph, and sessions are kept for networks of equal shapes. */
 import type { InferenceSession } from "onnxruntime-common";
 
 import { loadRuntime, runSession, type RuntimeName } from "../evaluation/onnx-runtime.ts";
@@ -8,7 +8,7 @@ import { createOnnxTrainer } from "./onnx-trainer.ts";
 import type { StepRecipe } from "./settings.ts";
 import { buildStepGraph, type StepGraphOptions } from "./step-graph.ts";
 
-/** Graphs that are kept ready for a further trial of the same architecture. */
+/** Sessions that are kept ready for further trials: neighbours in a search often differ in bit widths alone. */
 const KEPT_SESSIONS = 4;
 
 interface Entry {
@@ -22,17 +22,19 @@ interface Entry {
  */
 export function createOnnxEngine(name: RuntimeName = "onnx"): Engine {
   const entries = new Map<string, Entry>();
-  // MaxUnpool runs on CPUs only, and MaxPool gives indices only there and on CUDA.
-  const poolGradient = name === "onnx" || name === "onnx-web" ? "indices" : "mask";
+  // On a GPU MaxUnpool is missing, and dozens of one-number inputs would cost every step more than a session does once.
+  const onCpu = name === "onnx" || name === "onnx-web";
+  const formats = onCpu ? "inputs" : "constants";
+  const poolGradient = onCpu ? "indices" : "mask";
 
   async function createSession(options: StepGraphOptions): Promise<InferenceSession> {
     const runtime = await loadRuntime(name);
-    return runtime.createSession(buildStepGraph({ ...options, poolGradient }));
+    return runtime.createSession(buildStepGraph({ ...options, formats, poolGradient }));
   }
 
   function open(architecture: Architecture, batch: number, settings: StepRecipe): [string, Entry] {
-    const { tiling: _, ...network } = architecture;
     const { optimizer, momentum, weightDecay, dropout = 0 } = settings;
+    const network = onCpu ? shapesOf(architecture) : { ...architecture, tiling: undefined };
     const key = JSON.stringify([network, batch, optimizer, momentum, weightDecay, dropout > 0]);
     const known = entries.get(key);
     // Taken out and put in again: a Map keeps the order of insertion, so the first idle entry is the oldest.
@@ -66,6 +68,7 @@ export function createOnnxEngine(name: RuntimeName = "onnx"): Engine {
       await trim(KEPT_SESSIONS);
       return createOnnxTrainer({
         runtime,
+        formats,
         run: async (feeds, fetches) => {
           try {
             return await runSession(name, "take a training step", session, feeds, fetches);
@@ -87,4 +90,13 @@ export function createOnnxEngine(name: RuntimeName = "onnx"): Engine {
     },
     dispose: () => trim(0),
   };
+}
+
+/** What of an architecture its step graph depends on where number formats are inputs: everything but bit widths. */
+function shapesOf({ input, classes, layers, head }: Architecture): unknown {
+  const kernels = layers.map((layer) => [
+    ...[layer.kernelHeight, layer.kernelWidth, layer.filters],
+    ...[layer.strideHeight, layer.strideWidth, layer.poolSize],
+  ]);
+  return [input, classes, kernels, head.pool, head.hidden];
 }

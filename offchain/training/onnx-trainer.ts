@@ -5,14 +5,17 @@ import type { Runtime } from "../evaluation/onnx-runtime.ts";
 import { networkShapes } from "../evaluation/shapes.ts";
 import type { Architecture } from "../protocol/architecture.ts";
 import type { Trainer, TrainerOptions } from "./engine.ts";
+import { formatTensors } from "./formats.ts";
 import { stepScalars } from "./optimizers.ts";
 import { parameterLayout, stateNames } from "./state.ts";
-import { dropoutWidth } from "./step-graph.ts";
+import { dropoutWidth, type StepGraphOptions } from "./step-graph.ts";
 
 export type Tensors = Record<string, Tensor>;
 
 export interface OnnxTrainerOptions extends TrainerOptions {
   readonly runtime: Pick<Runtime, "Tensor" | "fillsOutputs">;
+  /** how the graph takes number formats */
+  readonly formats: StepGraphOptions["formats"];
   /** Runs the step graph once; outputs go into the tensors of `fetches`, where it fills them. */
   readonly run: (feeds: Tensors, fetches?: Tensors) => Promise<Tensors>;
   readonly onRelease: () => void;
@@ -21,6 +24,7 @@ export interface OnnxTrainerOptions extends TrainerOptions {
 export function createOnnxTrainer({
   runtime: { Tensor, fillsOutputs },
   run,
+  formats,
   architecture,
   batch,
   initial,
@@ -45,6 +49,10 @@ export function createOnnxTrainer({
   }
   const loss = new Tensor("float32", new Float32Array(1), []);
   const predictions = new Tensor("int64", new BigInt64Array(batch), [batch]);
+  const numbers = formats === "inputs" ? formatTensors(architecture) : [];
+  const constant = Object.fromEntries(
+    numbers.map(({ name, values, dims }) => [name, new Tensor("float32", Float32Array.from(values), dims)]),
+  );
   let steps = 0;
 
   return {
@@ -52,6 +60,7 @@ export function createOnnxTrainer({
       steps += 1;
       const feeds: Tensors = {
         ...current,
+        ...constant,
         pixels: new Tensor("uint8", pixels, [batch, height, width, channels]),
         labels: new Tensor("uint8", labels, [batch]),
       };

@@ -6,7 +6,8 @@ import type { Graph } from "../evaluation/onnx-graph.ts";
 import { networkShapes } from "../evaluation/shapes.ts";
 import type { Architecture } from "../protocol/architecture.ts";
 import { createOptimizer, moments } from "./optimizers.ts";
-import { linearFormats, MAX_TRAINED_BIAS, type LinearFormat } from "./parameters.ts";
+import type { FormatNames } from "./formats.ts";
+import { linearFormats, MAX_TRAINED_BIAS } from "./parameters.ts";
 import type { StepRecipe } from "./settings.ts";
 
 /** Where a linear layer's parameters lie in the vector: weights in ONNX's order of dimensions, and one bias a unit. */
@@ -69,38 +70,37 @@ export function quantiseParameters(
   graph: Graph,
   parameters: string,
   architecture: Architecture,
+  names: FormatNames,
   rounding: boolean,
 ): QuantisedParameters[] {
   const { places, weightCount, count } = parameterLayout(architecture);
-  const formats = linearFormats(architecture);
   const scalar = (value: number): string => graph.floats([value], []);
-  const onGrid = (value: string, scale: string, lowest: number, highest: number, unit: string): string => {
+  const onGrid = (value: string, scale: string, lowest: string, highest: string, unit: string): string => {
     const scaled = graph.op("Mul", [value, scale]);
     const rounded = rounding ? graph.op("Floor", [graph.op("Add", [scaled, scalar(0.5)])]) : scaled;
-    return graph.op("Mul", [graph.op("Clip", [rounded, scalar(lowest), scalar(highest)]), unit]);
+    return graph.op("Mul", [graph.op("Clip", [rounded, lowest, highest]), unit]);
   };
 
-  const ofBiases = (of: (format: LinearFormat) => number): string => {
-    const values = formats.flatMap((format) => new Array<number>(format.units).fill(of(format)));
-    return graph.floats(values, [values.length]);
-  };
+  const { biasScale, biasUnit } = names.biases;
+  const halves = linearFormats(architecture).flatMap(({ units, requantise }) =>
+    new Array<number>(units).fill(requantise === null ? 0 : 0.5),
+  );
   const biases = graph.op("Add", [
     onGrid(
       cut(graph, parameters, weightCount, count),
-      ofBiases(({ accumulatorFractionBits }) => 2 ** accumulatorFractionBits),
-      -MAX_TRAINED_BIAS,
-      MAX_TRAINED_BIAS,
-      ofBiases(unitOf),
+      biasScale,
+      scalar(-MAX_TRAINED_BIAS),
+      scalar(MAX_TRAINED_BIAS),
+      biasUnit,
     ),
-    ofBiases(({ requantise }) => (requantise === null ? 0 : 0.5)),
+    graph.floats(halves, [halves.length]),
   ]);
   return places.map(({ weights, bias }, index) => {
-    const format = formats[index]!;
-    const { weightFractionBits, weightMin, weightMax } = format;
+    const { weightScale, weightMin, weightMax, unit } = names.layers[index]!;
     const own = cut(graph, parameters, weights.start, weights.start + weights.size);
     const shaped = graph.op("Reshape", [own, graph.ints(weights.dims)]);
     return {
-      weights: onGrid(shaped, scalar(2 ** weightFractionBits), weightMin, weightMax, scalar(unitOf(format))),
+      weights: onGrid(shaped, weightScale, weightMin, weightMax, unit),
       bias: cut(graph, biases, bias.start - weightCount, bias.start - weightCount + bias.size),
     };
   });
@@ -110,24 +110,17 @@ export function quantiseParameters(
 export function parameterGradient(
   graph: Graph,
   gradients: readonly ParameterGradients[],
-  architecture: Architecture,
+  { layers, biases: { biasGradient } }: FormatNames,
 ): string {
-  const formats = linearFormats(architecture);
-  const scaled = (gradient: string, factors: readonly number[]): string =>
-    graph.op("Mul", [gradient, graph.floats(factors, factors.length === 1 ? [] : [factors.length])]);
   const weights = gradients.map((gradient, index) => {
-    const format = formats[index]!;
     const flat = graph.op("Reshape", [gradient.weights, graph.ints([-1])]);
-    return scaled(flat, [unitOf(format) * 2 ** format.weightFractionBits]);
+    return graph.op("Mul", [flat, layers[index]!.weightGradient]);
   });
-  const biasFactors = formats.flatMap((format) =>
-    new Array<number>(format.units).fill(unitOf(format) * 2 ** format.accumulatorFractionBits),
-  );
   const biases = join(
     graph,
     gradients.map(({ bias }) => bias),
   );
-  return join(graph, [...weights, scaled(biases, biasFactors)]);
+  return join(graph, [...weights, graph.op("Mul", [biases, biasGradient])]);
 }
 
 /** Adds the optimiser's step: inputs and outputs `next.NAME` of the vectors besides the parameters' input. */
@@ -136,24 +129,18 @@ export function updateParameters(
   parameters: string,
   gradient: string,
   architecture: Architecture,
+  names: FormatNames,
   settings: StepRecipe,
 ): void {
   const { places, weightCount, count } = parameterLayout(architecture);
-  const formats = linearFormats(architecture);
   const kept = moments(settings).map((name) => graph.input(name, [count]));
   const [moved, ...next] = createOptimizer(graph, settings)(parameters, gradient, kept);
   const weights = places.map(({ weights: { start, size } }, index) => {
-    const { weightMin, weightMax, weightFractionBits } = formats[index]!;
-    const bounds = [weightMin, weightMax].map((bound) => graph.floats([bound * 2 ** -weightFractionBits], []));
-    return graph.op("Clip", [cut(graph, moved!, start, start + size), ...bounds]);
+    const { lowest, highest } = names.layers[index]!;
+    return graph.op("Clip", [cut(graph, moved!, start, start + size), lowest, highest]);
   });
   const results = [join(graph, [...weights, cut(graph, moved!, weightCount, count)]), ...next];
   for (const [index, name] of stateNames(settings).entries()) graph.output(results[index]!, `next.${name}`, [count]);
-}
-
-/** What a step of a layer's accumulator is worth in the units of its sums. */
-function unitOf({ requantise, accumulatorFractionBits }: LinearFormat): number {
-  return requantise === null ? 2 ** -accumulatorFractionBits : 2 ** -requantise.shift;
 }
 
 function cut(graph: Graph, vector: string, start: number, end: number): string {

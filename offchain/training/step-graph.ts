@@ -17,6 +17,7 @@ import {
   type Part,
   type PoolGradient,
 } from "./differentiable.ts";
+import { declareFormats } from "./formats.ts";
 import { linearFormats } from "./parameters.ts";
 import type { StepRecipe } from "./settings.ts";
 import {
@@ -38,6 +39,8 @@ export interface StepGraphOptions {
   readonly result?: "update" | "gradients";
   /** "indices" unless said otherwise */
   readonly poolGradient?: PoolGradient;
+  /** "constants" unless said otherwise; "inputs": `formatTensors` are inputs of the graph, in which no bit width is left */
+  readonly formats?: "constants" | "inputs";
 }
 
 /** What dropout picks from: the units of the hidden layer, or else the last layer's feature maps. */
@@ -58,18 +61,21 @@ export function buildStepGraph({
   rounding = true,
   result = "update",
   poolGradient = "indices",
+  formats = "constants",
 }: StepGraphOptions): Uint8Array {
   const graph = createGraph("training-step");
   const options = { graph, batch, rounding, poolGradient };
   const shapes = networkShapes(architecture);
-  const formats = linearFormats(architecture);
+  const names = declareFormats(graph, architecture, formats);
+  const linear = linearFormats(architecture);
   const [height, width, channels] = architecture.input;
 
   const parameters = graph.input("parameters", [parameterLayout(architecture).count]);
   const gradients: ParameterGradients[] = [];
-  const layers = quantiseParameters(graph, parameters, architecture, rounding).map(
+  const layers = quantiseParameters(graph, parameters, architecture, names, rounding).map(
     (quantised, index): GraphParameters => ({
       ...quantised,
+      limit: linear[index]!.requantise === null ? null : names.layers[index]!.limit,
       learn: (weights, bias) => (gradients[index] = { weights, bias }),
     }),
   );
@@ -87,7 +93,7 @@ export function buildStepGraph({
 
   for (const [index, layer] of architecture.layers.entries()) {
     const layerShapes = shapes.layers[index]!;
-    append(convolution(options, value, layer, layerShapes, formats[index]!, layers[index]!, index === 0));
+    append(convolution(options, value, layer, layerShapes, layers[index]!, index === 0));
     if (layer.poolSize > 1) append(maxPool(options, value, layer.poolSize, layerShapes));
   }
   const drop = (positions: number): void => {
@@ -96,9 +102,9 @@ export function buildStepGraph({
     append(dropFeatures(options, value, graph.input("dropoutMask", [batch, width]), width, positions));
   };
   append((architecture.head.pool === "flatten" ? flatten : globalSum)(options, value, shapes.features));
-  for (let index = architecture.layers.length; index < formats.length; index++) {
-    if (index === formats.length - 1) drop(formats[index]!.fanIn / dropoutWidth(architecture));
-    append(dense(options, value, formats[index]!, layers[index]!));
+  for (let index = architecture.layers.length; index < linear.length; index++) {
+    if (index === linear.length - 1) drop(linear[index]!.fanIn / dropoutWidth(architecture));
+    append(dense(options, value, layers[index]!));
   }
 
   const scale = logitScale(architecture);
@@ -108,9 +114,9 @@ export function buildStepGraph({
   graph.output(graph.op("ArgMax", [value], { axis: 1, keepdims: 0 }), "predictions", [batch], ELEMENT.int64);
   parts.reduceRight((gradient, part) => part.backward(gradient), loss.gradient());
 
-  const gradient = parameterGradient(graph, gradients, architecture);
+  const gradient = parameterGradient(graph, gradients, names);
   if (result === "gradients") graph.output(gradient, "gradient", [parameterLayout(architecture).count]);
-  else updateParameters(graph, parameters, gradient, architecture, settings);
+  else updateParameters(graph, parameters, gradient, architecture, names, settings);
   return graph.encode();
 }
 
