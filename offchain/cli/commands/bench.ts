@@ -1,5 +1,5 @@
-import { existsSync, statSync, writeFileSync } from "node:fs";
-import { extname, join } from "node:path";
+import { existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
+import { dirname, extname, join } from "node:path";
 
 import type { Command } from "commander";
 
@@ -38,7 +38,7 @@ export function register(program: Command, context: Context): void {
     .option("--quick", "everything as short as it can be: to see that it works")
     .option("--trials <n>", "trials of the memory group", wholeNumber("--trials", 20, 100_000), 200)
     .option("--strict", "exit with 1 where a bar is missed or a group fails")
-    .option("--out <file>", "write the report there too: JSON, Markdown (.md), or a folder for Markdown by machine")
+    .option("--out <file>", "write the report there too: JSON, Markdown (.md), or a folder/ for Markdown by machine")
     .option("--json", "print JSON")
     .action(async ({ only, quick = false, trials, strict, out, json }: Options) => {
       const date = new Date().toISOString();
@@ -67,7 +67,8 @@ export function register(program: Command, context: Context): void {
       }
       const report: Report = { date, quick, machine, engines, groups, figures, summary: summaryOf(figures) };
       if (file !== undefined) {
-        writeReport(file, extname(file) === ".md" ? renderMarkdown(report) : `${JSON.stringify(report, null, 2)}\n`);
+        const text = extname(file) === ".md" ? renderMarkdown(report) : `${JSON.stringify(report, null, 2)}\n`;
+        write(file, () => writeFileSync(file, text));
       }
       context.print(json, report, renderText(report));
       const short = report.summary.missed > 0 || groups.some(({ failed }) => failed !== null);
@@ -75,19 +76,22 @@ export function register(program: Command, context: Context): void {
     });
 }
 
-/** Said before long work, not after it. @throws PonasError bad-input */
+/** Where the report goes; that it cannot be written is said before long work, not after it. @throws PonasError bad-input */
 function reportFile(out: string, machine: Machine): string {
   const isFolder = out.endsWith("/") || (existsSync(out) && statSync(out).isDirectory());
   const file = isFolder ? join(out, `${machineSlug(machine)}.md`) : out;
-  writeReport(file, existsSync(file) ? undefined : "");
+  // Appending nothing leaves the report of an earlier run as it is until there is a new one.
+  write(file, () => {
+    if (isFolder) mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, "", { flag: "a" });
+  });
   return file;
 }
 
-/** @param text without it, only says whether the file can be written */
-function writeReport(file: string, text: string | undefined): void {
+/** @throws PonasError bad-input */
+function write(file: string, work: () => void): void {
   try {
-    if (text === undefined) writeFileSync(file, "", { flag: "a" });
-    else writeFileSync(file, text);
+    work();
   } catch (cause) {
     throw new PonasError("bad-input", `The report ${file} cannot be written.`, { cause });
   }
