@@ -20,13 +20,12 @@ const REWARD = 150n * TOKEN;
 export async function mineWithinHardwareBounds(network: LocalNetwork): Promise<void> {
   const { log, signal } = network;
   const publisher = await network.account(35);
-  const { store: shelf } = await network.store("publisher with hardware");
-  const shared = { chain: publisher, store: shelf, state: createStateFolder(`${network.dir}/bounded`), log, signal };
+  const { store, files } = await network.store("hardware");
+  const shared = { chain: publisher, store, state: createStateFolder(`${network.dir}/bounded`), log, signal };
   const taskId = await publishTask(planWith({ training: 25 }, { ...HARDWARE, reward: REWARD }), shared);
   const following = followTask(taskId, shared);
 
   const chain = await network.account(36);
-  const { store, files } = await network.store("miner with hardware");
   const stopped = new AbortController();
   const worker = createTrainingWorker();
   const mining = runSoloMiner({
@@ -53,7 +52,7 @@ export async function mineWithinHardwareBounds(network: LocalNetwork): Promise<v
   expect(task.winner).to.equal(chain.account);
   const { modelCid } = (await registry.blockOf(taskId))!;
   const { maxModelBytes: maxBytes } = terms;
-  const model = decodeModel(await shelf.get(modelCid, { maxBytes, timeoutMs: 10_000, signal }), { maxBytes });
+  const model = decodeModel(await store.get(modelCid, { maxBytes, timeoutMs: 10_000, signal }), { maxBytes });
   const rules = await files.rules(task);
   expect(malformation(model, rules)).to.equal(null);
   expect(witnessFault(model.architecture, HARDWARE)).to.equal(null);

@@ -56,12 +56,14 @@ export async function passOverBadModels(network: LocalNetwork): Promise<void> {
   const liar = someModel(HARDWARE);
   const oversized = someModel(HARDWARE);
   const absent = someModel(HARDWARE);
-  const honest = someModel(HARDWARE);
-  const truth = await truthOf(honest);
-  /** Better than the honest one, and true in everything but that nobody can see what it costs on the hardware. */
-  let untiled = someModel();
-  let untiledTruth = await truthOf(untiled);
-  while (untiledTruth.correct <= truth.correct) untiledTruth = await truthOf((untiled = someModel()));
+  /** `untiled` is better, and true in everything but that nobody can see what it costs on the hardware. */
+  const drawPair = async () => {
+    const [honest, untiled] = [someModel(HARDWARE), someModel()];
+    return { honest, untiled, truth: await truthOf(honest), untiledTruth: await truthOf(untiled) };
+  };
+  let pair = await drawPair();
+  while (pair.truth.correct === 0 || pair.untiledTruth.correct <= pair.truth.correct) pair = await drawPair();
+  const { honest, untiled, truth, untiledTruth } = pair;
   const bids: Record<string, Bid> = {
     liar: { chain: first!, ...liar, predictions: cooked(64), claimed: 64 },
     malformed: {
@@ -82,8 +84,7 @@ export async function passOverBadModels(network: LocalNetwork): Promise<void> {
     untiled: { chain: sixth!, ...untiled, predictions: untiledTruth.predictions, claimed: untiledTruth.correct },
     honest: { chain: fifth!, ...honest, predictions: truth.predictions, claimed: truth.correct },
   };
-  expect(truth.correct, "the honest model is right by chance now and then").to.be.within(1, 59);
-  expect(untiledTruth.correct).to.be.at.most(60);
+  expect(untiledTruth.correct, "random models are right by chance now and then").to.be.at.most(60);
 
   const registryOf = ({ chain }: Bid): Registry => createRegistry(chain);
   const openings = new Map<string, Parameters<Registry["reveal"]>[1]>();
