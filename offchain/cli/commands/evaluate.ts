@@ -20,7 +20,7 @@ export function register(program: Command, context: Context): void {
     .command("evaluate")
     .description("a model file's canonical accuracy on a data set: the same integer on every machine")
     .argument("<model>", "model file")
-    .requiredOption("--dataset <name>", "mnist, fashion-mnist, or a folder of IDX files")
+    .requiredOption("--dataset <name>", "mnist, fashion-mnist, cifar10, or a folder of IDX or CIFAR files")
     .option("--data-dir <folder>", "where the data set's files are")
     .addOption(new Option("--split <name>", "which samples").choices(["validation", "test"]).default("test"))
     .addOption(
@@ -31,7 +31,11 @@ export function register(program: Command, context: Context): void {
     .option("--json", "print JSON")
     .action(async (file: string, { dataset, dataDir, split, engine, limit, predictions, json }: Options) => {
       const bytes = readModelFile(file);
-      const { [split]: samples, notes } = await loadDataset(dataset, { dataDir });
+      const { [split]: samples, notes } = await loadDataset(dataset, {
+        dataDir,
+        limits: { train: 0 },
+        signal: context.signal,
+      });
       context.note(notes);
       const part = firstSamples(samples, limit ?? Infinity);
       const { signal } = context;

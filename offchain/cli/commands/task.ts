@@ -66,7 +66,7 @@ export function register(program: Command, context: Context): void {
   const publish = task
     .command("publish")
     .description("escrow a reward for the best network over a space on a data set")
-    .requiredOption("--dataset <name>", "mnist, fashion-mnist, or a folder of IDX files")
+    .requiredOption("--dataset <name>", "mnist, fashion-mnist, cifar10, or a folder of IDX or CIFAR files")
     .option("--data-dir <folder>", "where the data set's files are")
     .option("--train-limit <n>", "only the first n training images", wholeNumber("--train-limit", 1))
     .option("--space <name>", "search space: full, S1 … S9, demo", "demo")
@@ -122,6 +122,7 @@ export function register(program: Command, context: Context): void {
       dataDir: options.dataDir,
       seed: options.seed,
       limits: { train: options.trainLimit },
+      signal,
     });
     context.note(dataset.notes);
     await using storage = await openStorage({ ...options, stateDir, log, signal });

@@ -26,7 +26,7 @@ export function register(program: Command, context: Context): void {
     .command("train")
     .description("train one architecture and write its model file")
     .argument("<architecture>", "ARCH.json (docs/interfaces.md)")
-    .requiredOption("--dataset <name>", "mnist, fashion-mnist, or a folder of IDX files")
+    .requiredOption("--dataset <name>", "mnist, fashion-mnist, cifar10, or a folder of IDX or CIFAR files")
     .requiredOption("--out <file>", "where the model file goes")
     .option("--data-dir <folder>", "where the data set's files are")
     .option(
@@ -43,7 +43,11 @@ export function register(program: Command, context: Context): void {
     const settings = trainingSettings(options);
     const architecture = parseWith(architectureSchema, readJsonFile(file), `The architecture ${file}`);
     checkWritable(out);
-    const { train, validation, notes } = await loadDataset(dataset, { dataDir, limits: { train: limit } });
+    const { train, validation, notes } = await loadDataset(dataset, {
+      dataDir,
+      limits: { train: limit },
+      signal: context.signal,
+    });
     context.note(notes);
     const computing = await createEngine(options.engine);
     const outcome = await trainChild(
