@@ -19,7 +19,10 @@ import type { Random } from "../protocol/random.ts";
 
 /** One space per layer: the product of the layers' lists. */
 export type Box = readonly Space[];
-/** The same ten lists for every layer, or a union of boxes of which no two have an architecture in common. */
+/**
+ * The same ten lists for every layer, or a union of boxes of which no two have an architecture in common. Neither
+ * changes while it is in use.
+ */
 export type SearchSpace = Space | readonly Box[];
 
 /** Above what any list of hyperparameters needs, and small enough for a stranger's JSON. */
@@ -132,10 +135,18 @@ function sampleChoice(space: Space, name: Hyperparameter, random: Random): numbe
   return random.choice(choices);
 }
 
+/** Sizes of the boxes of unions that were drawn from, which never change: a search draws many thousand times. */
+const knownSizes = new WeakMap<readonly Box[], { readonly sizes: readonly bigint[]; readonly total: bigint }>();
+
 /** One of the boxes, with probabilities exactly in proportion to their sizes. */
 function sampleBox(boxes: readonly Box[], random: Random): Box {
-  const sizes = boxes.map(boxSize);
-  const total = sizes.reduce((sum, size) => sum + size, 0n);
+  let known = knownSizes.get(boxes);
+  if (known === undefined) {
+    const sizes = boxes.map(boxSize);
+    known = { sizes, total: sizes.reduce((sum, size) => sum + size, 0n) };
+    knownSizes.set(boxes, known);
+  }
+  const { sizes, total } = known;
   if (total === 0n) throw new PonasError("bad-input", "The space holds no architecture.");
   let rest = integerBelow(total, random);
   return boxes[sizes.findIndex((size) => (rest -= size) < 0n)]!;
