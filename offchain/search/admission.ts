@@ -5,16 +5,7 @@ import { isBounded } from "../evaluation/hardware.ts";
 import { parseWith, type Architecture } from "../protocol/architecture.ts";
 import { PonasError } from "../protocol/errors.ts";
 import { createRandom } from "../protocol/random.ts";
-import {
-  architectureOf,
-  keyOf,
-  keySchema,
-  memberOf,
-  randomStateSchema,
-  rewardSchema,
-  valuesOf,
-  valuesSchema,
-} from "./decisions.ts";
+import { architectureOf, keyOf, keySchema, randomStateSchema, rewardSchema, valuesOf } from "./decisions.ts";
 import { admit } from "./feasibility.ts";
 import { isMember, neighbours, sampleArchitecture } from "./spaces.ts";
 import type { Strategy, StrategyOptions } from "./strategy.ts";
@@ -31,11 +22,6 @@ export interface SearchCounts {
 }
 
 export interface AdmittedStrategy extends Strategy {
-  /**
-   * What was asked for and not told of, oldest first, the newest 256 at most. It is never proposed again: whoever goes
-   * on from a saved state trains these first, or loses them.
-   */
-  outstanding(): Architecture[];
   counts(): SearchCounts;
 }
 
@@ -44,7 +30,6 @@ export type CreateInner = (options: Pick<StrategyOptions, "template" | "space" |
 
 /** Networks that are not proposed again: more than one search makes; the oldest are forgotten first. */
 const MAX_KNOWN = 8192;
-const MAX_OUTSTANDING = 256;
 /** What the strategy may propose for one `ask`; refusals teach a controller something, so it gets several batches. */
 const MAX_PROPOSALS = 128;
 /** Of these, known networks: it has converged then. */
@@ -62,7 +47,6 @@ const stateSchema = z.strictObject({
   inner: z.looseObject({}),
   random: randomStateSchema,
   known: z.array(z.tuple([keySchema, rewardSchema.nullable()])).max(MAX_KNOWN),
-  outstanding: z.array(valuesSchema).max(MAX_OUTSTANDING),
   counts: z.strictObject({ asked: count, told: count, rejected: count, duplicates: count }),
 });
 
@@ -70,7 +54,8 @@ const stateSchema = z.strictObject({
  * Wraps a strategy. Its proposals that are not feasible are answered with reward 0, known ones with the reward that is
  * known (one that is still being trained is passed over). Where it proposes known ones only, an unknown neighbour of the
  * last stands in, and where it has none, or nothing feasible comes, a random network; rewards of those are told like
- * anybody's. The first reward of a network counts; later ones are not passed on.
+ * anybody's. The first reward of a network counts; later ones are not passed on. What was asked for is never proposed
+ * again, whether it is told of or not: after a crash, whoever asked has it trained from its own records, or loses it.
  *
  * One `ask` takes at most 128 proposals of the strategy, one neighbourhood and 10,000 draws; where the hardware is
  * bounded, at most 1,128 searches for a tiling.
@@ -87,12 +72,6 @@ export function createAdmission(name: string, createInner: CreateInner, options:
   const random = createRandom(saved?.random ?? `${seed} admission`);
   /** rewards by key, in the order of proposing; null while there is none */
   const known = new Map<string, number | null>(saved?.known);
-  const outstanding = new Map<string, Architecture>();
-  for (const values of saved?.outstanding ?? []) {
-    const architecture = memberOf(space, template, values, WHAT);
-    // The tiling is not in the state, since it follows from the rest.
-    outstanding.set(keyOf(architecture), admit(architecture, limits).architecture ?? architecture);
-  }
   const counts = { ...(saved?.counts ?? { asked: 0, told: 0, rejected: 0, duplicates: 0 }) };
 
   function remember(key: string, reward: number | null): void {
@@ -155,10 +134,7 @@ export function createAdmission(name: string, createInner: CreateInner, options:
     ask() {
       const { admitted, stuckWith } = propose();
       const architecture = admitted ?? standIn(stuckWith);
-      const key = keyOf(architecture);
-      remember(key, null);
-      outstanding.set(key, architecture);
-      if (outstanding.size > MAX_OUTSTANDING) outstanding.delete(outstanding.keys().next().value!);
+      remember(keyOf(architecture), null);
       counts.asked++;
       return architecture;
     },
@@ -171,7 +147,6 @@ export function createAdmission(name: string, createInner: CreateInner, options:
       }
       const architecture = architectureOf(template, valuesOf(told));
       const key = keyOf(architecture);
-      outstanding.delete(key);
       if (typeof known.get(key) === "number") return;
       remember(key, reward);
       counts.told++;
@@ -182,10 +157,8 @@ export function createAdmission(name: string, createInner: CreateInner, options:
       inner: inner.save(),
       random: random.state(),
       known: [...known],
-      outstanding: [...outstanding.values()].map(valuesOf),
       counts: { ...counts },
     }),
-    outstanding: () => [...outstanding.values()],
     counts: () => ({ ...counts }),
   };
 }

@@ -10,7 +10,7 @@ import type { Strategy, StrategyOptions } from "./strategy.ts";
 export interface LocalSearchTuning {
   /** random networks of which the best is where a climb begins */
   readonly initial: number;
-  /** neighbours in a row without progress after which another climb begins, where there are so many */
+  /** trained neighbours in a row without progress after which another climb begins, where there are so many */
   readonly patience: number;
 }
 
@@ -32,6 +32,7 @@ const stateSchema = z.strictObject({
   started: z.int().min(0),
   order: randomStateSchema,
   tried: z.int().min(0),
+  fruitless: z.int().min(0),
   pending: z.array(keySchema).max(MAX_PENDING),
 });
 
@@ -47,12 +48,12 @@ export function createLocalSearch(
 ): Strategy {
   const saved =
     state === undefined
-      ? { random: seed, centre: null, best: 0, started: 0, order: 0, tried: 0, pending: [] }
+      ? { random: seed, centre: null, best: 0, started: 0, order: 0, tried: 0, fruitless: 0, pending: [] }
       : parseWith(stateSchema, state, WHAT);
   const random = createRandom(saved.random);
   /** what this climb has asked for and not heard of */
   const pending = new Set(saved.pending);
-  let { best, started, order, tried } = saved;
+  let { best, started, order, tried, fruitless } = saved;
   let centre: { architecture: Architecture; reward: number } | null = null;
   let around: Architecture[] = [];
   if (saved.centre !== null) {
@@ -67,9 +68,11 @@ export function createLocalSearch(
 
   function propose(): Architecture {
     if (centre !== null && started >= initial) {
-      if (tried < Math.min(around.length, patience)) return around[tried++]!;
+      if (tried < around.length && fruitless < patience) return around[tried++]!;
       centre = null;
       started = 0;
+      tried = 0;
+      fruitless = 0;
       pending.clear();
     }
     started++;
@@ -87,13 +90,16 @@ export function createLocalSearch(
       const own = pending.delete(keyOf(architecture));
       if (reward === 0) {
         // Not feasible: a start from it would be none.
-        if (own && started < initial) started = Math.max(0, started - 1);
+        if (own && tried === 0) started = Math.max(0, started - 1);
         return;
       }
       if (own ? centre === null || reward >= centre.reward : reward > best) {
         order = random.integer(2 ** 32);
         tried = 0;
+        fruitless = 0;
         moveTo({ architecture, reward });
+      } else if (own) {
+        fruitless++;
       }
       best = Math.max(best, reward);
     },
@@ -104,6 +110,7 @@ export function createLocalSearch(
       started,
       order,
       tried,
+      fruitless,
       pending: [...pending],
     }),
   };

@@ -50,12 +50,3 @@ export function resumeStrategy(
     return fresh;
   }
 }
-
-/** @throws PonasError bad-input that lists the names */
-export function strategyByName(name: string): StrategyName {
-  const known = STRATEGY_NAMES.find((candidate) => candidate === name);
-  if (known !== undefined) return known;
-  throw new PonasError("bad-input", `There is no search strategy called ${name}.`, {
-    cure: `the strategies are ${STRATEGY_NAMES.join(", ")}`,
-  });
-}
