@@ -8,6 +8,13 @@
 import { ELEMENT, type Graph } from "../evaluation/onnx-graph.ts";
 import type { LayerShapes, TensorShape } from "../evaluation/shapes.ts";
 import type { Layer } from "../protocol/architecture.ts";
+import {
+  blockedConvolution,
+  blockedInputGradient,
+  worthBlocks,
+  type BlockSize,
+  type ConvolutionShape,
+} from "./blocked-convolution.ts";
 import { filterGradient } from "./filter-gradient.ts";
 
 /** A part's output, and the way back: from the gradient of the output to that of the input. */
@@ -33,6 +40,8 @@ export interface PartOptions {
   readonly batch: number;
   /** false leaves every rounding out and keeps the clamps: then gradients are those of the function itself */
   readonly rounding: boolean;
+  /** of the layout for convolutions, see blocked-convolution.ts; 1 for the ordinary one */
+  readonly blockSize: BlockSize;
   /** how max-pools send gradients back; both send them to the same places */
   readonly poolGradient: PoolGradient;
 }
@@ -75,12 +84,19 @@ export function convolution(
 ): Part {
   const { graph } = options;
   const { padding } = shapes;
-  const attributes = {
-    kernel_shape: [layer.kernelHeight, layer.kernelWidth],
+  const shape: ConvolutionShape = {
+    channels: shapes.input.channels,
+    filters: layer.filters,
+    kernel: [layer.kernelHeight, layer.kernelWidth],
     strides: [layer.strideHeight, layer.strideWidth],
     pads: [padding.top, padding.left, padding.bottom, padding.right],
   };
-  const active = activation(options, graph.op("Conv", [input, weights, bias], attributes), limit!);
+  const attributes = { kernel_shape: shape.kernel, strides: shape.strides, pads: shape.pads };
+  const blocked = worthBlocks(options.blockSize, shape);
+  const accumulated = blocked
+    ? blockedConvolution(graph, options.blockSize, input, weights, bias, shape)
+    : graph.op("Conv", [input, weights, bias], attributes);
+  const active = activation(options, accumulated, limit!);
   return {
     output: active.output,
     backward: (gradient) => {
@@ -90,6 +106,9 @@ export function convolution(
         graph.op("ReduceSum", [sums, graph.ints([0, 2, 3])], { keepdims: 0 }),
       );
       if (first) return sums;
+      if (blocked && layer.strideHeight * layer.strideWidth === 1) {
+        return blockedInputGradient(graph, options.blockSize, sums, weights, shape);
+      }
       // Rows and columns that the last window does not reach.
       const rest = (size: number, out: number, stride: number, kernel: number, pad: number): number =>
         size - ((out - 1) * stride + kernel - pad);
@@ -255,7 +274,10 @@ export function crossEntropy(
   const range = graph.op("Cast", [graph.floats([...Array(classes).keys()], [1, classes])], { to: ELEMENT.int32 });
   const truth = graph.op("Cast", [graph.op("Equal", [labels, range])], { to: ELEMENT.float });
   const scaled = times(graph, logits, scale);
-  const logProbabilities = graph.op("LogSoftmax", [scaled], { axis: 1 });
+  // LogSoftmax in its parts: WebGPU lacks it, and one operator on the CPU would hold up every step.
+  const shifted = graph.op("Sub", [scaled, graph.op("ReduceMax", [scaled], { axes: [1], keepdims: 1 })]);
+  const sum = graph.op("ReduceSum", [graph.op("Exp", [shifted]), graph.ints([1])], { keepdims: 1 });
+  const logProbabilities = graph.op("Sub", [shifted, graph.op("Log", [sum])]);
   const picked = graph.op("ReduceSum", [graph.op("Mul", [logProbabilities, truth]), graph.ints([0, 1])], {
     keepdims: 0,
   });
