@@ -23,9 +23,9 @@ import { createStrategy, type StrategyName } from "../../../offchain/search/stra
 export const TEMPLATE: Template = { input: [12, 12, 1], classes: 4, depth: 2, head: { pool: "flatten", hidden: 0 } };
 const TOTAL = 1000;
 
-export function scratchFolder(): string & Disposable {
-  const folder = mkdtempSync(join(tmpdir(), "ponas-search-"));
-  return Object.assign(folder, { [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }) });
+export function scratchFolder(): { readonly path: string } & Disposable {
+  const path = mkdtempSync(join(tmpdir(), "ponas-search-"));
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
 }
 
 /** The made-up model: everything that the training was given, so that a wrong start is seen at the end. */
