@@ -14,10 +14,16 @@ export type Element = (typeof ELEMENT)[keyof typeof ELEMENT];
 export type Attribute = number | readonly number[] | string | { readonly float: number };
 
 export interface Graph {
-  /** Adds a node with one output and returns its name. */
-  op(type: string, inputs: readonly string[], attributes?: Record<string, Attribute>): string;
+  /** Adds a node with one output and returns its name. @param domain of an operator that is not ONNX's own */
+  op(type: string, inputs: readonly string[], attributes?: Record<string, Attribute>, domain?: string): string;
   /** Adds a node with several outputs and returns their names. */
-  ops(type: string, inputs: readonly string[], outputs: number, attributes?: Record<string, Attribute>): string[];
+  ops(
+    type: string,
+    inputs: readonly string[],
+    outputs: number,
+    attributes?: Record<string, Attribute>,
+    domain?: string,
+  ): string[];
   /** A float32 constant. @param dims [] for a scalar */
   floats(data: ArrayLike<number>, dims: readonly number[]): string;
   /** A float64 constant. */
@@ -28,7 +34,7 @@ export interface Graph {
   input(name: string, dims: readonly (number | string)[], element?: Element): string;
   /** Declares `value` as the output called `name`. */
   output(value: string, name: string, dims: readonly (number | string)[], element?: Element): void;
-  /** The serialised model (opset 17, IR 8). */
+  /** The serialised model (opset 17, IR 8; other domains in version 1). */
   encode(): Uint8Array;
 }
 
@@ -37,6 +43,7 @@ export function createGraph(name = "ponas"): Graph {
   const initializers: object[] = [];
   const inputs: object[] = [];
   const outputs: object[] = [];
+  const domains = new Set([""]);
   let serial = 0;
   const fresh = (stem: string): string => `${stem}_${serial++}`;
 
@@ -62,10 +69,12 @@ export function createGraph(name = "ponas"): Graph {
       },
     },
   });
-  const ops: Graph["ops"] = (opType, input, count, attributes = {}) => {
+  const ops: Graph["ops"] = (opType, input, count, attributes = {}, domain = "") => {
+    domains.add(domain);
     const output = Array.from({ length: count }, () => fresh(opType));
     nodes.push({
       opType,
+      domain,
       name: fresh("n"),
       input: [...input],
       output,
@@ -76,7 +85,7 @@ export function createGraph(name = "ponas"): Graph {
 
   return {
     ops,
-    op: (type, input, attributes) => ops(type, input, 1, attributes)[0]!,
+    op: (type, input, attributes, domain) => ops(type, input, 1, attributes, domain)[0]!,
     floats: (data, dims) => constant(ELEMENT.float, Float32Array.from(data), dims),
     doubles: (data, dims) => constant(ELEMENT.double, Float64Array.from(data), dims),
     ints: (data, dims = [data.length]) => constant(ELEMENT.int64, BigInt64Array.from(data, BigInt), dims),
@@ -93,7 +102,7 @@ export function createGraph(name = "ponas"): Graph {
         onnx.ModelProto.create({
           irVersion: 8,
           producerName: "ponas",
-          opsetImport: [{ domain: "", version: 17 }],
+          opsetImport: [...domains].map((domain) => ({ domain, version: domain === "" ? 17 : 1 })),
           graph: { name, node: nodes, initializer: initializers, input: inputs, output: outputs },
         }),
       ).finish(),

@@ -3,6 +3,7 @@ import type { InferenceSession } from "onnxruntime-common";
 
 import { loadRuntime, runSession, type RuntimeName } from "../evaluation/onnx-runtime.ts";
 import type { Architecture } from "../protocol/architecture.ts";
+import { blockSizeOf, type BlockSize } from "./blocked-convolution.ts";
 import type { Engine } from "./engine.ts";
 import { createOnnxTrainer } from "./onnx-trainer.ts";
 import type { StepRecipe } from "./settings.ts";
@@ -22,6 +23,7 @@ interface Entry {
  */
 export function createOnnxEngine(name: RuntimeName = "onnx"): Engine {
   const entries = new Map<string, Entry>();
+  let blockSize: Promise<BlockSize> | undefined;
   // On a GPU MaxUnpool is missing, and dozens of one-number inputs would cost every step more than a session does once.
   const onCpu = name === "onnx" || name === "onnx-web";
   const formats = onCpu ? "inputs" : "constants";
@@ -29,7 +31,8 @@ export function createOnnxEngine(name: RuntimeName = "onnx"): Engine {
 
   async function createSession(options: StepGraphOptions): Promise<InferenceSession> {
     const runtime = await loadRuntime(name);
-    return runtime.createSession(buildStepGraph({ ...options, formats, poolGradient }));
+    blockSize ??= blockSizeOf(runtime);
+    return runtime.createSession(buildStepGraph({ ...options, formats, poolGradient, blockSize: await blockSize }));
   }
 
   function open(architecture: Architecture, batch: number, settings: StepRecipe): [string, Entry] {

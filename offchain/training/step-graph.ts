@@ -5,6 +5,7 @@
 import { createGraph, ELEMENT } from "../evaluation/onnx-graph.ts";
 import { networkShapes } from "../evaluation/shapes.ts";
 import type { Architecture } from "../protocol/architecture.ts";
+import type { BlockSize } from "./blocked-convolution.ts";
 import {
   convolution,
   crossEntropy,
@@ -39,6 +40,8 @@ export interface StepGraphOptions {
   readonly result?: "update" | "gradients";
   /** "indices" unless said otherwise */
   readonly poolGradient?: PoolGradient;
+  /** of the layout for convolutions; 1 unless said otherwise, which every runtime takes */
+  readonly blockSize?: BlockSize;
   /** "constants" unless said otherwise; "inputs": `formatTensors` are inputs of the graph, in which no bit width is left */
   readonly formats?: "constants" | "inputs";
 }
@@ -61,10 +64,11 @@ export function buildStepGraph({
   rounding = true,
   result = "update",
   poolGradient = "indices",
+  blockSize = 1,
   formats = "constants",
 }: StepGraphOptions): Uint8Array {
   const graph = createGraph("training-step");
-  const options = { graph, batch, rounding, poolGradient };
+  const options = { graph, batch, rounding, poolGradient, blockSize };
   const shapes = networkShapes(architecture);
   const names = declareFormats(graph, architecture, formats);
   const linear = linearFormats(architecture);
