@@ -29,7 +29,7 @@ export const measure: Measure = async (options) => {
   const base = await createEngine(baseName);
   const figures: Figure[] = [];
   try {
-    const fuzzed = fuzzedNetworks(quick ? 3 : 60);
+    const fuzzed = await fuzzedNetworks(quick ? 3 : 60, options.signal);
     for (const { name, present } of engines) {
       figures.push(await lossesOf(name, present, base, options));
       if (present) figures.push(...(await trainingOf(name, base, options)));

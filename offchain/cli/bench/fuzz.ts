@@ -10,6 +10,7 @@ import { createRandom, type Random } from "../../protocol/random.ts";
 import { sampleArchitecture, spaceByName } from "../../search/spaces.ts";
 import { initialParameters, quantise } from "../../training/parameters.ts";
 import { noise } from "./group.ts";
+import { checkpoint } from "./statistics.ts";
 
 export interface Fuzzed {
   readonly model: Model;
@@ -23,10 +24,11 @@ export interface Fuzzed {
 const IMAGES = 5;
 
 /** So many well-formed networks of the full space whose logits depend on the image; a third with wider formats. */
-export function fuzzedNetworks(count: number): Fuzzed[] {
+export async function fuzzedNetworks(count: number, signal: AbortSignal): Promise<Fuzzed[]> {
   const random = createRandom("fuzzed networks");
   const networks: Fuzzed[] = [];
   for (let seed = 0; networks.length < count; seed++) {
+    await checkpoint(signal);
     const architecture = randomArchitecture(random, networks.length % 3 === 2);
     const model = quantise(architecture, initialParameters(architecture, seed));
     if (malformation(model) !== null) continue;

@@ -104,7 +104,7 @@ function engineLine({ name, present, detail, cure }: EnginePresence): string {
 
 function remarks({ quick, groups, summary: { met, missed, unmeasured } }: Report): string[] {
   return [
-    `${met} bars met, ${missed} missed, ${unmeasured} not measured.`,
+    `Bars: ${met} met, ${missed} missed, ${unmeasured} not measured.`,
     "Figures and ratios are medians of runs that took turns; ± is half of the range of the samples.",
     ...(quick ? ["A quick run: too short for its figures to count."] : []),
     ...groups.flatMap(({ name, failed }) => (failed === null ? [] : [`The group ${name} failed: ${failed}`])),
