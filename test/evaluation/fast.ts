@@ -5,6 +5,7 @@ import { PonasError } from "../../offchain/protocol/errors.ts";
 import { createRandom, type Random } from "../../offchain/protocol/random.ts";
 import { createFastEvaluator, type FastOptions } from "../../offchain/evaluation/fast.ts";
 import type { Model } from "../../offchain/evaluation/model.ts";
+import { loadRuntime } from "../../offchain/evaluation/onnx-runtime.ts";
 import { referenceLogits } from "../../offchain/evaluation/reference.ts";
 import { splitWeights } from "../../offchain/evaluation/split.ts";
 import { accumulatorBound, malformation } from "../../offchain/evaluation/well-formed.ts";
@@ -85,9 +86,11 @@ describe("the fast evaluator", function () {
         const pixels = Uint8Array.from({ length: 7 * 7 * 3 }, () => 128 + random.integer(128));
         const model = edgeModel(random, [7, 7, 3], weightBits, pixels);
         expect(Math.ceil(Math.log2(accumulatorBound(model)))).to.equal(exponent);
-        const result = await expectEqual(model, pixels, 1);
-        expect(result.path).to.equal(path);
-        expect(new Set(result.logits).size).to.be.greaterThan(2);
+        for (const name of ["onnx", "onnx-web"] as const) {
+          const result = await expectEqual(model, pixels, 1, { runtime: await loadRuntime(name) });
+          expect(result.path).to.equal(path);
+          expect(new Set(result.logits).size).to.be.greaterThan(2);
+        }
       }
     });
   }
