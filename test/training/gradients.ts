@@ -2,6 +2,7 @@
 import { InferenceSession, Tensor } from "onnxruntime-node";
 
 import type { Architecture } from "../../offchain/protocol/architecture.ts";
+import type { BlockSize } from "../../offchain/training/blocked-convolution.ts";
 import { linearFormats } from "../../offchain/training/parameters.ts";
 import type { StepRecipe } from "../../offchain/training/settings.ts";
 import { parameterLayout } from "../../offchain/training/state.ts";
@@ -21,6 +22,8 @@ export interface GradientRequest {
   readonly settings: StepRecipe;
   readonly rounding: boolean;
   readonly dropoutMask?: Float32Array;
+  /** of the layout for convolutions; the ordinary one unless said otherwise */
+  readonly blockSize?: BlockSize;
 }
 
 export interface Gradients {
@@ -29,7 +32,7 @@ export interface Gradients {
 }
 
 export async function graphGradients(request: GradientRequest): Promise<Gradients> {
-  const { architecture, parameters, pixels, labels, settings, rounding, dropoutMask } = request;
+  const { architecture, parameters, pixels, labels, settings, rounding, dropoutMask, blockSize } = request;
   const batch = labels.length;
   const { places, count } = parameterLayout(architecture);
   const formats = linearFormats(architecture);
@@ -49,7 +52,7 @@ export async function graphGradients(request: GradientRequest): Promise<Gradient
     feeds["dropoutMask"] = new Tensor("float32", dropoutMask, [batch, dropoutWidth(architecture)]);
   }
   const session = await InferenceSession.create(
-    buildStepGraph({ architecture, batch, settings, rounding, result: "gradients" }),
+    buildStepGraph({ architecture, batch, settings, rounding, blockSize, result: "gradients" }),
     { intraOpNumThreads: 1, logSeverityLevel: 3 },
   );
   const outputs = await session.run(feeds);

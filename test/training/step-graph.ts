@@ -1,7 +1,9 @@
 import { expect } from "chai";
 
+import { loadRuntime } from "../../offchain/evaluation/onnx-runtime.ts";
 import type { Architecture, Layer } from "../../offchain/protocol/architecture.ts";
 import { createRandom, type Random } from "../../offchain/protocol/random.ts";
+import { blockSizeOf, type BlockSize } from "../../offchain/training/blocked-convolution.ts";
 import { createOnnxEngine } from "../../offchain/training/onnx-engine.ts";
 import { linearFormats } from "../../offchain/training/parameters.ts";
 import { dropoutWidth } from "../../offchain/training/step-graph.ts";
@@ -194,6 +196,71 @@ describe("the training step's gradients", () => {
       const architecture = randomNetwork(random);
       expect(await gradientError(architecture, i), JSON.stringify(architecture)).to.be.below(1e-3);
     }
+  });
+});
+
+describe("convolutions on the blocked layout", () => {
+  const full = { filters: 32, kernelHeight: 3, kernelWidth: 3 };
+  const cases: Record<string, Architecture> = {
+    "of whole blocks": network([6, 7, 1], [{ filters: 16 }, full, { ...full, poolSize: 2 }, full]),
+    "that fill blocks up": network([5, 6, 1], [{ filters: 28 }, { filters: 44 }, { filters: 12 }, { filters: 60 }]),
+    "with strides and even, flat or large kernels": network(
+      [9, 8, 3],
+      [
+        { filters: 32, strideHeight: 2 },
+        { ...full, kernelHeight: 2, kernelWidth: 4 },
+        { ...full, strideHeight: 3, strideWidth: 2 },
+        { ...full, kernelHeight: 7, kernelWidth: 1 },
+        { ...full, kernelHeight: 1 },
+      ],
+      { pool: "global-sum", hidden: 0 },
+    ),
+  };
+
+  let blockSize: BlockSize;
+  before(async function () {
+    blockSize = await blockSizeOf(await loadRuntime("onnx"));
+    // Some CPUs have no instructions for it; the engine then takes ordinary convolutions, like every other runtime.
+    if (blockSize === 1) this.skip();
+  });
+
+  for (const [name, architecture] of Object.entries(cases)) {
+    for (const rounding of [true, false]) {
+      it(`${name} give the same loss and gradients, ${rounding ? "rounded" : "unrounded"}`, async () => {
+        const random = createRandom(name);
+        const size = architecture.input.reduce((a, b) => a * b, 1);
+        const request = {
+          architecture,
+          parameters: randomParameters(architecture, random),
+          pixels: Uint8Array.from({ length: 4 * size }, () => random.integer(256)),
+          labels: Uint8Array.of(0, 1, 2, 3),
+          settings: SETTINGS,
+          rounding,
+        };
+        const plain = await graphGradients(request);
+        const blocked = await graphGradients({ ...request, blockSize });
+        expect(blocked.loss).to.be.closeTo(plain.loss, 1e-5);
+        for (const [index, { weights, bias }] of plain.gradients.entries()) {
+          for (const [expected, found] of [
+            [weights, blocked.gradients[index]!.weights],
+            [bias, blocked.gradients[index]!.bias],
+          ] as const) {
+            const largest = expected.reduce((max, g) => Math.max(max, Math.abs(g)), 0);
+            expect(largest, "some gradient").to.be.above(0);
+            expected.forEach((g, i) => expect(Math.abs(found[i]! - g)).to.be.below(1e-4 * largest));
+          }
+        }
+      });
+    }
+  }
+
+  it("are not asked of the runtimes that lack them", async () => {
+    expect(await blockSizeOf({ ...(await loadRuntime("onnx")), name: "webgpu" })).to.equal(1);
+    const refusing = {
+      ...(await loadRuntime("onnx")),
+      createSession: () => Promise.reject(new Error("no such domain")),
+    };
+    expect(await blockSizeOf(refusing)).to.equal(1);
   });
 });
 
