@@ -106,17 +106,16 @@ interface NativeBackend {
 }
 
 async function loadNative(load: Load, name: string): Promise<Loaded> {
-  // tfjs-node 4.22.0 calls this function, which Node 23 took away.
-  if (!("isNullOrUndefined" in util)) {
-    Object.assign(util, { isNullOrUndefined: (value: unknown) => value === null || value === undefined });
-  }
+  // tfjs-node 4.22.0 calls the first, which Node 23 took away, and the second, of which Node warns.
+  const removed = { isNullOrUndefined: (value: unknown) => value === null || value === undefined };
+  Object.assign(util, { ...removed, isArray: Array.isArray });
   const unset = Object.keys(TENSORFLOW_ENVIRONMENT).filter((variable) => process.env[variable] === undefined);
   for (const variable of unset) process.env[variable] = TENSORFLOW_ENVIRONMENT[variable];
   try {
     const tf = asTf(load(name));
     await choose(tf, "tensorflow");
     const gpu = (tf.backend() as NativeBackend).isUsingGpuDevice === true;
-    return { tf, detail: `${name} ${tf.version_core} on ${gpu ? "a GPU" : "the CPU, one thread"}` };
+    return { tf, detail: `${name} ${tf.version_core} on ${gpu ? "a GPU" : "the CPU"}` };
   } catch (error) {
     for (const variable of unset) Reflect.deleteProperty(process.env, variable);
     throw error;

@@ -134,7 +134,8 @@ async function attemptLater<T>(
 }
 
 function engineError({ variant }: Pick<TfjsBackend, "variant">, what: string, cause: unknown): PonasError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
+  // TensorFlow's own reasons have several lines.
+  const reason = (cause instanceof Error ? cause.message : String(cause)).replace(/\.?\s*\n\s*/g, "; ");
   const full = /out of memory|OOM|allocat|exhausted/i.test(reason);
   return new PonasError("engine", `TensorFlow.js (${variant}) could not ${what}: ${reason}.`, {
     cause,

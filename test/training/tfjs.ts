@@ -1,7 +1,6 @@
 /** The engine on TensorFlow.js's WebAssembly backend. */
 import { expect } from "chai";
 import { execFile } from "node:child_process";
-import path from "node:path";
 import { promisify } from "node:util";
 
 import type { Architecture } from "../../offchain/protocol/architecture.ts";
@@ -167,8 +166,21 @@ describe("training on TensorFlow.js", () => {
     const runs: Steps[][] = [];
     for (const at of NETWORKS.keys()) runs.push([await takeSteps(engine, at), await takeSteps(engine, at)]);
     for (const [first, second] of runs) expect(second).to.deep.equal(first);
-    const program = path.join(import.meta.dirname, "engine-steps.ts");
-    const { stdout } = await promisify(execFile)(process.execPath, [program, "tfjs", String(NETWORKS.length)]);
+    const files = [
+      "../../offchain/training/tfjs-backend.ts",
+      "../../offchain/training/tfjs-engine.ts",
+      "./engine-steps.ts",
+    ];
+    const [backends, engines, steps] = files.map((file) => JSON.stringify(import.meta.resolve(file)));
+    const program = `
+      import { loadTfjs } from ${backends};
+      import { createTfjsEngine } from ${engines};
+      import { NETWORKS, takeSteps } from ${steps};
+      const engine = await createTfjsEngine(await loadTfjs({ variants: ["wasm"] }));
+      const runs = [];
+      for (const at of NETWORKS.keys()) runs.push([await takeSteps(engine, at), await takeSteps(engine, at)]);
+      console.log(JSON.stringify(runs));`;
+    const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "--eval", program]);
     expect(JSON.parse(stdout)).to.deep.equal(runs);
   });
 
