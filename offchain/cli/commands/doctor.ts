@@ -17,7 +17,7 @@ interface Finding {
   readonly check: string;
   readonly severity: Severity;
   readonly message: string;
-  /** What to do about it; null where nothing needs doing. */
+  /** What to do about it, or what brings something optional; null where there is nothing to do. */
   readonly cure: string | null;
 }
 
