@@ -8,6 +8,7 @@ import { createStateFolder } from "../../../offchain/agents/state-folder.ts";
 import { witnessFault } from "../../../offchain/evaluation/hardware.ts";
 import { decodeModel } from "../../../offchain/evaluation/model.ts";
 import { malformation } from "../../../offchain/evaluation/well-formed.ts";
+import { sleep } from "../../../offchain/protocol/wait.ts";
 import { createTrainingWorker } from "../../../offchain/training/worker.ts";
 import type { LocalNetwork } from "../local-network.ts";
 import { planWith, terms, TOKEN, untilPhase } from "../noise-task.ts";
@@ -17,12 +18,16 @@ const HARDWARE = { maxLuts: 3000, minThroughput: 5000 };
 /** No other task pays so much: the miner keeps to this one. */
 const REWARD = 150n * TOKEN;
 
+/** A search takes the processor; by then the phases of seconds of the scenarios beside this one are over. */
+const HEAD_START_MS = 30_000;
+
 export async function mineWithinHardwareBounds(network: LocalNetwork): Promise<void> {
   const { log, signal } = network;
+  await sleep(HEAD_START_MS, signal);
   const publisher = await network.account(35);
   const { store, files } = await network.store("hardware");
   const shared = { chain: publisher, store, state: createStateFolder(`${network.dir}/bounded`), log, signal };
-  const taskId = await publishTask(planWith({ training: 25 }, { ...HARDWARE, reward: REWARD }), shared);
+  const taskId = await publishTask(planWith({ training: 25, reveal: 12 }, { ...HARDWARE, reward: REWARD }), shared);
   const following = followTask(taskId, shared);
 
   const chain = await network.account(36);
