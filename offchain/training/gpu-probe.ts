@@ -40,8 +40,9 @@ function ask(name: GpuRuntime): Promise<GpuProbe> {
       child.kill("SIGKILL");
     });
     child.on("error", (error) => failed(error.message));
-    child.on("exit", (code, signal) =>
-      failed(signal === null ? `its driver ended the process with code ${code}` : `its driver met ${signal}`),
-    );
+    child.on("exit", (code, signal) => {
+      if (signal === "SIGKILL") failed(`its driver did not answer within ${DEADLINE_MS / 1000} s`);
+      else failed(`its driver ended the process with ${signal ?? `code ${code}`}`);
+    });
   });
 }
