@@ -3,7 +3,7 @@
  * real training that is small enough for it. Writes docs/experiments/strategies/runs.json; plot-strategies.ts makes the
  * figures of it.
  *
- *   node scripts/compare-strategies.ts [--seeds 8] [--workers 1] [--window 4]
+ *   node scripts/compare-strategies.ts [--seeds 10] [--workers 1] [--window 4]
  *
  * A network's training is fixed by its architecture, so each is trained once, whichever strategy proposes it; the
  * results lie in .ponas/compare-strategies.jsonl, and a run that was killed goes on from there.
@@ -12,6 +12,8 @@ import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { dirname } from "node:path";
 import { parseArgs } from "node:util";
+
+import prettier from "prettier";
 
 import { evaluateModel } from "../offchain/evaluation/evaluate.ts";
 import { HYPERPARAMETERS, type Architecture, type Template } from "../offchain/protocol/architecture.ts";
@@ -36,7 +38,7 @@ const SETTINGS = { ...DEFAULT_TRAINING_SETTINGS, epochs: 2 };
 
 const { values } = parseArgs({
   options: {
-    seeds: { type: "string", default: "8" },
+    seeds: { type: "string", default: "10" },
     workers: { type: "string", default: "1" },
     window: { type: "string", default: "4" },
   },
@@ -106,8 +108,8 @@ interface Run {
   readonly seed: number;
   /** validation images right, of each trial in order */
   readonly correct: number[];
-  /** the run's best network by validation, and what it gets on the test split, which no search has seen */
-  readonly best: { readonly trial: number; readonly architecture: Architecture; readonly testCorrect: number };
+  /** the run's best network by validation, each layer's ten hyperparameters in their usual order, and what it gets on the test split, which no search has seen */
+  readonly best: { readonly trial: number; readonly layers: number[][]; readonly testCorrect: number };
 }
 
 async function runOne(strategyName: StrategyName, seed: number): Promise<Run> {
@@ -129,7 +131,8 @@ async function runOne(strategyName: StrategyName, seed: number): Promise<Run> {
   const { bytes, validation: again } = await pool.train(request(architecture));
   if (again.correct !== correct[trial]) throw new Error(`training ${keyOf(architecture)} again gave another network`);
   const measured = await evaluateModel(bytes, { ...test, maxBytes: bytes.length });
-  return { strategy: strategyName, seed, correct, best: { trial, architecture, testCorrect: measured.correct } };
+  const layers = architecture.layers.map((layer) => HYPERPARAMETERS.map((name) => layer[name]));
+  return { strategy: strategyName, seed, correct, best: { trial, layers, testCorrect: measured.correct } };
 }
 
 const runs: Run[] = [];
@@ -143,12 +146,12 @@ for (let seed = 0; seed < seeds; seed++) {
     const minutes = ((performance.now() - start) / 60_000).toFixed(1);
     console.error(`${minutes} min: seed ${seed}, ${strategy}: best ${best} %`);
   }
-  write();
+  await write();
 }
 await pool.close();
 cache.close();
 
-function write(): void {
+async function write(): Promise<void> {
   const seconds = [...cache.records].map((record) => record.seconds);
   const value = {
     dataset: { name: dataset.name, train: train.count, validation: validation.count, test: test.count },
@@ -164,6 +167,6 @@ function write(): void {
     runs,
   };
   mkdirSync(dirname(OUT), { recursive: true });
-  writeFileSync(`${OUT}.new`, `${JSON.stringify(value)}\n`);
+  writeFileSync(`${OUT}.new`, await prettier.format(JSON.stringify(value), { parser: "json", printWidth: 120 }));
   renameSync(`${OUT}.new`, OUT);
 }

@@ -37,6 +37,11 @@ export interface TrainingWorkerOptions {
 
 /** How long an aborted training may take to stop before its process is killed: a step, or a batch of evaluation. */
 const STOP_MS = 5000;
+/**
+ * A training makes little garbage beside large buffers that the collector does not weigh, so a process with the usual
+ * young generation and one arena a thread swells for hundreds of trials before it levels off.
+ */
+const NEW_SPACE_MIB = 4;
 /** Sets of samples that a process holds: training and validation of two tasks. */
 const HELD_SAMPLES = 4;
 
@@ -65,7 +70,8 @@ export function createTrainingWorker({ engine, onStart }: TrainingWorkerOptions 
     // stdout belongs to results, so whatever a library prints there goes to stderr.
     const started = fork(new URL("./worker-process.ts", import.meta.url), engine === undefined ? [] : [engine], {
       serialization: "advanced",
-      execArgv: [],
+      execArgv: [`--max-semi-space-size=${NEW_SPACE_MIB}`],
+      env: { MALLOC_ARENA_MAX: "2", ...process.env },
       stdio: ["ignore", 2, 2, "ipc"],
     });
     started.on("message", (message: FromWorker) => {
