@@ -204,7 +204,7 @@ function describe(
   const budget = rungs.map(({ networks, epochs }) => `${networks} to ${epochs}`).join(", ");
   const plan =
     rungs.length === 1
-      ? `${episodes} networks, ${rungs[0]!.epochs} epochs each`
+      ? `${episodes} networks, epochs each: ${rungs[0]!.epochs}`
       : `networks to epochs: ${budget}, ${epochBudget(rungs)} epochs in all`;
   const from = known === 0 ? "" : `, ${known} trainings are in it`;
   return `${search.strategy}, ${plan}, engine ${search.engine}, ${workers} at a time; journal ${file}${from}`;
