@@ -1,12 +1,13 @@
 /**
  * Which strategy finds the best network in 100 trials? Every strategy searches the same space with several seeds, on
- * real training that is small enough for it. Writes docs/experiments/strategies/runs.json; plot-strategies.ts makes the
- * figures of it.
+ * real training that is small enough for it. Writes docs/experiments/strategies/SPACE-LAYERS.json; plot-strategies.ts
+ * makes the figures of it.
  *
- *   node scripts/compare-strategies.ts [--seeds 10] [--workers 1] [--window 4]
+ *   node scripts/compare-strategies.ts [--seeds 10] [--space full] [--layers 3] [--max-macs 300000]
+ *                                      [--workers 1] [--window 4]
  *
  * A network's training is fixed by its architecture, so each is trained once, whichever strategy proposes it; the
- * results lie in .ponas/compare-strategies.jsonl, and a run that was killed goes on from there.
+ * results lie in .ponas/compare-SPACE-LAYERS.jsonl, and a run that was killed goes on from there.
  */
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { cpus } from "node:os";
@@ -25,12 +26,7 @@ import { loadDataset } from "../offchain/training/datasets.ts";
 import { DEFAULT_TRAINING_SETTINGS } from "../offchain/training/settings.ts";
 import { createWorkerPool } from "../offchain/training/worker-pool.ts";
 
-const CACHE = ".ponas/compare-strategies.jsonl";
-const OUT = "docs/experiments/strategies/runs.json";
 const EPISODES = 100;
-const SPACE = "S2";
-/** An image may cost so much: it keeps a trial under a second, and the good networks rare. */
-const MAX_MACS = 500_000;
 const TRAIN_IMAGES = 1000;
 /** of every training: a network's reward depends on the network alone */
 const TRAINING_SEED = 0;
@@ -39,21 +35,28 @@ const SETTINGS = { ...DEFAULT_TRAINING_SETTINGS, epochs: 2 };
 const { values } = parseArgs({
   options: {
     seeds: { type: "string", default: "10" },
+    space: { type: "string", default: "full" },
+    layers: { type: "string", default: "3" },
+    // It keeps a trial under a second, and the good networks rare.
+    "max-macs": { type: "string", default: "300000" },
     workers: { type: "string", default: "1" },
     window: { type: "string", default: "4" },
   },
 });
-const [seeds, workers, window] = [values.seeds, values.workers, values.window].map(Number) as [number, number, number];
+const [seeds, depth, maxMacs] = [Number(values.seeds), Number(values.layers), Number(values["max-macs"])];
+const [workers, window] = [Number(values.workers), Number(values.window)];
+const CACHE = `.ponas/compare-${values.space}-${depth}.jsonl`;
+const OUT = `docs/experiments/strategies/${values.space}-${depth}.json`;
 
 const dataset = await loadDataset("mnist", { limits: { train: TRAIN_IMAGES } });
 const { train, validation, test } = dataset;
 const template: Template = {
   input: [dataset.height, dataset.width, dataset.channels],
   classes: dataset.classes,
-  depth: 6,
+  depth,
   head: { pool: "flatten", hidden: 0 },
 };
-const space = spaceByName(SPACE);
+const space = spaceByName(values.space);
 const search = { space, template, settings: SETTINGS, seed: TRAINING_SEED, images: [train.count, validation.count] };
 const cache = openJournal(CACHE, { search, begun: {} });
 const pool = createWorkerPool({ workers });
@@ -113,7 +116,7 @@ interface Run {
 }
 
 async function runOne(strategyName: StrategyName, seed: number): Promise<Run> {
-  const strategy = createStrategy(strategyName, { template, space, seed, maxMacs: MAX_MACS });
+  const strategy = createStrategy(strategyName, { template, space, seed, maxMacs });
   const trials: TrialRecord[] = [];
   let asked = 0;
   await runInOrder({
@@ -155,9 +158,9 @@ async function write(): Promise<void> {
   const seconds = [...cache.records].map((record) => record.seconds);
   const value = {
     dataset: { name: dataset.name, train: train.count, validation: validation.count, test: test.count },
-    space: SPACE,
+    space: values.space,
     template,
-    maxMacs: MAX_MACS,
+    maxMacs,
     settings: SETTINGS,
     episodes: EPISODES,
     window,

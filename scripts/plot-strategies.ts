@@ -1,10 +1,11 @@
 /**
- * The figures of compare-strategies.ts's data: docs/experiments/strategies/curves.svg, curves.csv and table.md.
+ * The figures of compare-strategies.ts's data: for each of its files in docs/experiments/strategies the curves as SVG
+ * and as CSV, and README.md with the tables of all.
  *
  *   node scripts/plot-strategies.ts
  */
-import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
 
 import { stringify } from "csv-stringify/sync";
 import prettier from "prettier";
@@ -12,11 +13,14 @@ import { parse, View } from "vega";
 import { compile } from "vega-lite";
 import { z } from "zod";
 
+import { DEFAULT_STRATEGY } from "../offchain/search/strategies.ts";
+
 const FOLDER = "docs/experiments/strategies";
 
-const dataSchema = z.object({
+const experimentSchema = z.object({
   dataset: z.object({ name: z.string(), train: z.int(), validation: z.int(), test: z.int() }),
   space: z.string(),
+  template: z.object({ depth: z.int() }),
   maxMacs: z.int(),
   settings: z.object({ epochs: z.int() }),
   episodes: z.int(),
@@ -33,10 +37,7 @@ const dataSchema = z.object({
     }),
   ),
 });
-const data = dataSchema.parse(JSON.parse(readFileSync(join(FOLDER, "runs.json"), "utf8")));
-const { dataset, episodes } = data;
-const strategies = [...new Set(data.runs.map(({ strategy }) => strategy))];
-const seeds = new Set(data.runs.map(({ seed }) => seed)).size;
+type Experiment = z.infer<typeof experimentSchema>;
 
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 /** of the mean, from the sample's standard deviation */
@@ -45,92 +46,127 @@ function standardError(values: readonly number[]): number {
   const variance = values.reduce((sum, value) => sum + (value - centre) ** 2, 0) / (values.length - 1);
   return Math.sqrt(variance / values.length);
 }
-
-/** Best reward in percent after each trial. */
-function bestSoFar(correct: readonly number[]): number[] {
-  let best = 0;
-  return correct.map((count) => (100 * (best = Math.max(best, count))) / dataset.validation);
-}
-
-const runsOf = (strategy: string) => data.runs.filter((run) => run.strategy === strategy);
-const finals = (strategy: string): number[] => runsOf(strategy).map(({ correct }) => bestSoFar(correct).at(-1)!);
-
-const curves = strategies.flatMap((strategy) => {
-  const curvesOfSeeds = runsOf(strategy).map(({ correct }) => bestSoFar(correct));
-  return Array.from({ length: episodes }, (_, index) => {
-    const values = curvesOfSeeds.map((curve) => curve[index]!);
-    const [centre, error] = [mean(values), standardError(values)].map((value) => Number(value.toFixed(3))) as [number, number]; // prettier-ignore
-    return { strategy, trials: index + 1, mean: centre, standardError: error };
-  });
-});
-writeFileSync(join(FOLDER, "curves.csv"), stringify(curves, { header: true }));
-
-const x = { field: "trials", type: "quantitative", title: "trials" } as const;
-const colour = { field: "strategy", type: "nominal", title: null, sort: strategies } as const;
-const { spec } = compile({
-  $schema: "https://vega.github.io/schema/vega-lite/v6.json",
-  width: 640,
-  height: 400,
-  background: "white",
-  title: {
-    text: `Best validation accuracy so far, mean of ${seeds} seeds ± standard error`,
-    subtitle: `${dataset.name}, ${dataset.train} images, ${data.settings.epochs} epochs; space ${data.space}, at most ${data.maxMacs / 1000} kMAC an image`,
-  },
-  data: { values: curves },
-  transform: [
-    { calculate: "datum.mean - datum.standardError", as: "low" },
-    { calculate: "datum.mean + datum.standardError", as: "high" },
-  ],
-  layer: [
-    {
-      mark: { type: "area", opacity: 0.2 },
-      encoding: {
-        x,
-        y: { field: "low", type: "quantitative", title: "accuracy in %", scale: { zero: false } },
-        y2: { field: "high" },
-        color: colour,
-      },
-    },
-    { mark: "line", encoding: { x, y: { field: "mean", type: "quantitative" }, color: colour } },
-  ],
-});
-const svg = await new View(parse(spec), { renderer: "none" }).toSVG();
-writeFileSync(join(FOLDER, "curves.svg"), `${svg}\n`);
-
 const figure = (values: readonly number[]): string =>
   `${mean(values).toFixed(2)} ± ${standardError(values).toFixed(2)}`;
 
-/** Mean of the differences to random of equal seeds, and at how many seeds it is better, equal, worse. */
-function againstRandom(strategy: string): string {
-  if (strategy === "random") return "–";
-  const random = new Map(runsOf("random").map(({ seed, correct }) => [seed, bestSoFar(correct).at(-1)!]));
-  const differences = runsOf(strategy).map(({ seed, correct }) => bestSoFar(correct).at(-1)! - random.get(seed)!);
-  const better = differences.filter((difference) => difference > 0).length;
-  return `${mean(differences) < 0 ? "" : "+"}${figure(differences)}, better at ${better} of ${differences.length} seeds`;
+const strategiesOf = ({ runs }: Experiment): string[] => [...new Set(runs.map(({ strategy }) => strategy))];
+const seedsOf = ({ runs }: Experiment): number => new Set(runs.map(({ seed }) => seed)).size;
+
+/** Of each seed in order: the best validation accuracy in percent after each trial. */
+function curvesOf({ runs, dataset }: Experiment, strategy: string): number[][] {
+  return runs
+    .filter((run) => run.strategy === strategy)
+    .sort((a, b) => a.seed - b.seed)
+    .map(({ correct }) => {
+      let best = 0;
+      return correct.map((count) => (100 * (best = Math.max(best, count))) / dataset.validation);
+    });
 }
 
-const rows = strategies.map((strategy) => {
-  const test = runsOf(strategy).map(({ best }) => (100 * best.testCorrect) / dataset.test);
-  const half = runsOf(strategy).map(({ correct }) => bestSoFar(correct)[Math.floor(episodes / 2) - 1]!);
-  return `| ${strategy} | ${figure(half)} | ${figure(finals(strategy))} | ${figure(test)} | ${againstRandom(strategy)} |`;
-});
-const table = `<!-- Written by scripts/plot-strategies.ts. -->
+interface Point {
+  readonly strategy: string;
+  readonly trials: number;
+  readonly mean: number;
+  readonly standardError: number;
+}
 
-# Strategies on the same budget
+function pointsOf(experiment: Experiment): Point[] {
+  return strategiesOf(experiment).flatMap((strategy) => {
+    const curves = curvesOf(experiment, strategy);
+    return Array.from({ length: experiment.episodes }, (_, index) => {
+      const values = curves.map((curve) => curve[index]!);
+      const [centre, error] = [mean(values), standardError(values)].map((value) => Number(value.toFixed(3)));
+      return { strategy, trials: index + 1, mean: centre!, standardError: error! };
+    });
+  });
+}
 
-${episodes} trials each, ${seeds} seeds; space ${data.space}, six layers, at most ${data.maxMacs} multiply–accumulates an image; a trial is
-${data.settings.epochs} epochs over ${dataset.train} images of ${dataset.name}, and its reward the accuracy on ${dataset.validation} validation images. Test
-accuracy is of each run's best network by validation, on ${dataset.test} images that no search has seen. Percent, mean ± standard
-error over the seeds. ${data.window} networks are asked for ahead of what is told.
+function plot(experiment: Experiment, points: readonly Point[]): Promise<string> {
+  const { dataset, settings, space, template, maxMacs } = experiment;
+  const x = { field: "trials", type: "quantitative", title: "trials" } as const;
+  const color = { field: "strategy", type: "nominal", title: null, sort: strategiesOf(experiment) } as const;
+  const { spec } = compile({
+    $schema: "https://vega.github.io/schema/vega-lite/v6.json",
+    width: 640,
+    height: 400,
+    background: "white",
+    title: {
+      text: `Best validation accuracy so far, mean of ${seedsOf(experiment)} seeds ± standard error`,
+      subtitle: `${dataset.name}, ${dataset.train} images, ${settings.epochs} epochs; space ${space}, ${template.depth} layers, at most ${maxMacs / 1000} kMAC an image`,
+    },
+    data: { values: [...points] },
+    transform: [
+      { calculate: "datum.mean - datum.standardError", as: "low" },
+      { calculate: "datum.mean + datum.standardError", as: "high" },
+    ],
+    layer: [
+      {
+        mark: { type: "area", opacity: 0.2 },
+        encoding: {
+          x,
+          y: { field: "low", type: "quantitative", title: "accuracy in %", scale: { zero: false } },
+          y2: { field: "high" },
+          color,
+        },
+      },
+      { mark: "line", encoding: { x, y: { field: "mean", type: "quantitative" }, color } },
+    ],
+  });
+  return new View(parse(spec), { renderer: "none" }).toSVG();
+}
 
-| strategy | validation, ${Math.floor(episodes / 2)} trials | validation, ${episodes} trials | test | against random, validation |
+/** Differences to random at equal seeds. */
+function againstRandom(experiment: Experiment, strategy: string): string {
+  if (strategy === "random") return "–";
+  const random = curvesOf(experiment, "random");
+  const differences = curvesOf(experiment, strategy).map((curve, seed) => curve.at(-1)! - random[seed]!.at(-1)!);
+  const better = differences.filter((difference) => difference > 0).length;
+  return `${mean(differences) < 0 ? "" : "+"}${figure(differences)}, better at ${better} of ${differences.length}`;
+}
+
+function section(name: string, experiment: Experiment): string {
+  const { dataset, settings, space, template, maxMacs, episodes, window, trainings, medianSeconds, machine } =
+    experiment;
+  const seeds = seedsOf(experiment);
+  const half = Math.floor(episodes / 2);
+  const rows = strategiesOf(experiment).map((strategy) => {
+    const curves = curvesOf(experiment, strategy);
+    const after = (trials: number): string => figure(curves.map((curve) => curve[trials - 1]!));
+    const runs = experiment.runs.filter((run) => run.strategy === strategy);
+    const test = figure(runs.map(({ best }) => (100 * best.testCorrect) / dataset.test));
+    const shown = strategy === DEFAULT_STRATEGY ? `${strategy} (default)` : strategy;
+    return `| ${shown} | ${after(half)} | ${after(episodes)} | ${test} | ${againstRandom(experiment, strategy)} |`;
+  });
+  return `## Space ${space}, ${template.depth} layers
+
+At most ${maxMacs} multiply–accumulates an image; a trial is ${settings.epochs} epochs over ${dataset.train} images of ${dataset.name}, and its reward the accuracy on ${dataset.validation} validation images. ${episodes} trials, ${seeds} seeds; ${window} networks are asked for ahead of what is told.
+
+| strategy | validation, ${half} trials | validation, ${episodes} trials | test | against random, ${episodes} trials |
 | --- | --- | --- | --- | --- |
 ${rows.join("\n")}
 
-${data.trainings} trainings, half of them under ${data.medianSeconds} s, on ${data.machine}.
+![Best validation accuracy so far by trials](${name}.svg)
 
-![Best validation accuracy so far by trials](curves.svg)
-
-Made by \`node scripts/compare-strategies.ts --seeds ${seeds}\`, then \`node scripts/plot-strategies.ts\`.
+${trainings} trainings, half of them under ${medianSeconds} s, on ${machine}. Data: [${name}.json](${name}.json), [${name}.csv](${name}.csv), made by \`node scripts/compare-strategies.ts --space ${space} --layers ${template.depth} --max-macs ${maxMacs} --seeds ${seeds}\`.
 `;
-writeFileSync(join(FOLDER, "table.md"), await prettier.format(table, { parser: "markdown", printWidth: 120 }));
+}
+
+const sections: string[] = [];
+for (const file of readdirSync(FOLDER)
+  .filter((each) => each.endsWith(".json"))
+  .sort()) {
+  const name = basename(file, ".json");
+  const experiment = experimentSchema.parse(JSON.parse(readFileSync(join(FOLDER, file), "utf8")));
+  const points = pointsOf(experiment);
+  writeFileSync(join(FOLDER, `${name}.csv`), stringify(points, { header: true }));
+  writeFileSync(join(FOLDER, `${name}.svg`), `${await plot(experiment, points)}\n`);
+  sections.push(section(name, experiment));
+}
+const page = `<!-- Written by scripts/plot-strategies.ts. -->
+
+# Strategies on the same budget
+
+Percent, mean ± standard error over the seeds. Networks without bits in some layer, or over the limit, are passed over without training, for all strategies alike. Test accuracy is of each run's best network by validation, on images that no search has seen.
+
+${sections.join("\n")}`;
+writeFileSync(join(FOLDER, "README.md"), await prettier.format(page, { parser: "markdown", printWidth: 120 }));
