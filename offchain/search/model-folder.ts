@@ -21,9 +21,12 @@ export interface ModelFolder {
   put(bytes: Uint8Array): string;
   /** A model by its name, or null where it is missing or damaged. */
   get(name: string): Uint8Array | null;
-  /** Deletes every other file of the folder. */
+  /** Deletes every other model of the folder; what is no model stays. */
   keepOnly(names: ReadonlySet<string>): void;
 }
+
+/** A model's name, or that of one that is being written. */
+const MODEL_NAME = /^[0-9a-f]{64}(\.new)?$/;
 
 /** @param folder made with the first model */
 export function createModelFolder(folder: string): ModelFolder {
@@ -57,7 +60,7 @@ export function createModelFolder(folder: string): ModelFolder {
     keepOnly: (names) => {
       if (!existsSync(folder)) return;
       for (const name of readdirSync(folder)) {
-        if (!names.has(name)) rmSync(join(folder, name), { force: true });
+        if (MODEL_NAME.test(name) && !names.has(name)) rmSync(join(folder, name), { force: true });
       }
     },
   };
