@@ -244,14 +244,35 @@ function notAJournal(file: string): PonasError {
 }
 
 function checkIdentity(file: string, found: Identity, wanted: Identity): void {
+  const difference = firstDifference(found, wanted);
+  if (difference === null) return;
+  const [was, is] = [JSON.stringify(difference.found) ?? "none", JSON.stringify(difference.wanted) ?? "none"];
+  const short = was.length + is.length < 120 ? `is ${was} there and ${is} here` : "differs";
+  const field = difference.path.join(".");
+  throw new PonasError("bad-input", `The journal ${file} is of another search: its ${field} ${short}.`, {
+    cure: "give the options that the search was begun with, or name a new journal",
+  });
+}
+
+interface Difference {
+  readonly path: readonly string[];
+  readonly found: unknown;
+  readonly wanted: unknown;
+}
+
+/** The first field, however deep, in which two objects from JSON differ, or null. */
+function firstDifference(found: Identity, wanted: Identity, path: readonly string[] = []): Difference | null {
   for (const field of new Set([...Object.keys(wanted), ...Object.keys(found)])) {
-    if (isDeepStrictEqual(found[field], wanted[field])) continue;
-    const [was, is] = [JSON.stringify(found[field]) ?? "none", JSON.stringify(wanted[field]) ?? "none"];
-    const short = was.length + is.length < 120 ? `${was} there and ${is} here` : "not the same";
-    throw new PonasError("bad-input", `The journal ${file} is of another search: its ${field} is ${short}.`, {
-      cure: "give the options that the search was begun with, or name a new journal",
-    });
+    const [was, is] = [found[field], wanted[field]];
+    if (isDeepStrictEqual(was, is)) continue;
+    const here = [...path, field];
+    return isFields(was) && isFields(is) ? firstDifference(was, is, here) : { path: here, found: was, wanted: is };
   }
+  return null;
+}
+
+function isFields(value: unknown): value is Identity {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function reasonOf(cause: unknown): string {
