@@ -16,16 +16,18 @@ export function readModelFile(file: string): Uint8Array {
   }
 }
 
-const unwritable = (file: string, cause: unknown): PonasError =>
-  new PonasError("bad-input", `The model file ${file} cannot be written.`, { cause });
+const MODEL_FILE = "model file";
+
+const unwritable = (what: string, file: string, cause: unknown): PonasError =>
+  new PonasError("bad-input", `The ${what} ${file} cannot be written.`, { cause });
 
 /** Says before long work what would be found out after it. @throws PonasError bad-input */
-export function checkWritable(file: string): void {
+export function checkWritable(file: string, what = MODEL_FILE): void {
   try {
     if (existsSync(file) && statSync(file).isDirectory()) throw new Error("it is a folder");
     accessSync(existsSync(file) ? file : dirname(file), constants.W_OK);
   } catch (cause) {
-    throw unwritable(file, cause);
+    throw unwritable(what, file, cause);
   }
 }
 
@@ -34,7 +36,7 @@ export function writeModelFile(file: string, bytes: Uint8Array): void {
   try {
     writeFileSync(file, bytes);
   } catch (cause) {
-    throw unwritable(file, cause);
+    throw unwritable(MODEL_FILE, file, cause);
   }
 }
 

@@ -92,7 +92,7 @@ describe("ponas search", function () {
     const refuse = async (options: string[], sentence: RegExp): Promise<void> =>
       expectRefusal(await ponas(["search", "--resume", last.journal, ...options], { cwd, env }), 1, sentence);
     await refuse(["--seed", "5"], /is of another search: its seed is 4 there and 5 here/);
-    await refuse(["--epochs", "2"], /is of another search: its settings is/);
+    await refuse(["--epochs", "2"], /is of another search: its settings\.epochs is 1 there and 2 here/);
     await refuse(["--dataset", "fashion-mnist"], /another search|not at/);
   });
 
@@ -140,9 +140,11 @@ describe("ponas search", function () {
     const { cwd } = place;
     place.writeJson("short.json", { ...SPACE, filters: [] });
     place.write("text", "no journal\n");
+    place.write("empty", "");
     const full = [...BASE, "--space", "demo", "--episodes", "2", "--epochs", "1"];
     const cases: [string[], number, RegExp][] = [
       [["--space", "demo", "--episodes", "2"], 2, /A new search needs --dataset\./],
+      [["--resume", "empty"], 2, /A new search needs --dataset, since there is no journal empty yet\./],
       [["--resume", "absent.jsonl"], 2, /A new search needs --dataset, since there is no journal absent\.jsonl yet\./],
       [[...full, "--space", "S77"], 1, /There is no search space called S77/],
       [[...full, "--space", "short.json"], 1, /The space short\.json is not valid at filters/],
@@ -151,6 +153,7 @@ describe("ponas search", function () {
       [[...full, "--strategy", "luck"], 2, /Allowed choices are/],
       [[...full, "--episodes", "0"], 2, /--episodes takes a whole number/],
       [[...full, "--out", "no/such/folder/model"], 1, /The model file no\/such\/folder\/model cannot be written/],
+      [[...full, "--csv", "no/such/folder/trials"], 1, /The file no\/such\/folder\/trials cannot be written/],
     ];
     for (const [args, exitCode, sentence] of cases) {
       expectRefusal(await ponas(["search", ...args], { cwd, env: { HOME: cwd } }), exitCode, sentence);

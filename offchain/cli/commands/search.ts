@@ -5,7 +5,7 @@ import { Option, type Command } from "commander";
 import { percent } from "../../agents/claimant.ts";
 import { evaluateModel } from "../../evaluation/evaluate.ts";
 import { decodeModel, modelRoot } from "../../evaluation/model.ts";
-import { PonasError } from "../../protocol/errors.ts";
+import { PonasError, explainError } from "../../protocol/errors.ts";
 import { epochBudget, rungsOf } from "../../search/halving.ts";
 import { openJournal } from "../../search/journal.ts";
 import { createModelFolder } from "../../search/model-folder.ts";
@@ -39,7 +39,7 @@ export function register(program: Command, context: Context): void {
         STRATEGY_NAMES,
       ),
     )
-    .option("--dataset <name>", "mnist, fashion-mnist, cifar10, or a folder of IDX files")
+    .option("--dataset <name>", "mnist, fashion-mnist, cifar10, or a folder of IDX or CIFAR files")
     .option("--data-dir <folder>", "where the data set's files are")
     .option("--limit <n>", "only the first n training images", wholeNumber("--limit", 1))
     .option("--episodes <n>", "networks to try", wholeNumber("--episodes", 1, 1_000_000))
@@ -78,8 +78,9 @@ export function register(program: Command, context: Context): void {
   const recipeFlags = search.options.filter((option) => !before.has(option)).map((option) => option.attributeName());
   search.action(async (options: Options) => {
     const recipeGiven = recipeFlags.some((name) => search.getOptionValueSource(name) === "cli");
-    for (const file of [options.out, options.csv, options.jsonl]) if (file !== undefined) checkWritable(file);
-    const plan = await planSearch(options, availableParallelism(), recipeGiven);
+    if (options.out !== undefined) checkWritable(options.out);
+    for (const file of [options.csv, options.jsonl]) if (file !== undefined) checkWritable(file, "file");
+    const plan = await planSearch(options, { cores: availableParallelism(), recipeGiven, signal: context.signal });
     context.note(plan.dataset.notes);
     await run(options, plan, context);
   });
@@ -129,12 +130,17 @@ async function run(options: Options, plan: SearchPlan, context: Context): Promis
     context.print(json, value, summaryText(value, dataset.validation.count));
   } catch (error) {
     progress.end();
-    writeTrials(null);
     if (error instanceof PonasError && ["aborted", "engine", "unavailable"].includes(error.code)) {
       const more = episodes === journal.header.begun.episodes ? "" : ` --episodes ${episodes}`;
       context.note([
         `${journal.records.length} finished trainings are kept; to go on: ponas search --resume ${journal.file}${more}`,
       ]);
+    }
+    try {
+      writeTrials(null);
+    } catch (unwritten) {
+      // A full disk takes neither; why the search ended is worth more.
+      context.note([explainError(unwritten)]);
     }
     throw error;
   } finally {

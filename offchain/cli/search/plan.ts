@@ -1,8 +1,8 @@
 /** What a search is to be: from the options, from the journal that it goes on with, or from both. */
 import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { basename, join, resolve } from "node:path";
 
 import { z } from "zod";
 
@@ -13,7 +13,7 @@ import { parseSearchSpace } from "../../search/boxes.ts";
 import { readJournalHeader, type JournalHeader } from "../../search/journal.ts";
 import { spaceByName, type SearchSpace } from "../../search/spaces.ts";
 import { DEFAULT_STRATEGY, STRATEGY_NAMES, type StrategyName } from "../../search/strategies.ts";
-import { loadDataset, type Dataset } from "../../training/datasets.ts";
+import { DATASET_NAMES, loadDataset, type Dataset } from "../../training/datasets.ts";
 import { ENGINE_NAMES, type EngineName } from "../../training/engine.ts";
 import { chooseEngine } from "../../training/engines.ts";
 import { trainingSettingsSchema } from "../../training/settings.ts";
@@ -79,15 +79,24 @@ const DEFAULT_LAYERS = 6;
 /** Keeps four cores busy at little cost to the strategies, and gives equal trials on all machines with fewer. */
 const LEAST_WINDOW = 4;
 
+interface Circumstances {
+  /** processes that train at a time unless the options say */
+  readonly cores: number;
+  /** whether the command line says anything of the recipe */
+  readonly recipeGiven: boolean;
+  readonly signal?: AbortSignal;
+}
+
 /**
  * Reads everything that the search needs. What is not on the command line comes from the journal, where there is one;
  * whether what is given agrees with it is for `openJournal` to find out.
- * @param cores processes that train at a time unless the options say
- * @param recipeGiven whether the command line says anything of the recipe
- * @throws PonasError usage, bad-input, dataset, engine
+ * @throws PonasError usage, bad-input, dataset, engine, aborted
  */
-export async function planSearch(options: SearchOptions, cores: number, recipeGiven: boolean): Promise<SearchPlan> {
-  const before = options.resume !== undefined && existsSync(options.resume) ? readBefore(options.resume) : undefined;
+export async function planSearch(
+  options: SearchOptions,
+  { cores, recipeGiven, signal }: Circumstances,
+): Promise<SearchPlan> {
+  const before = options.resume === undefined ? undefined : readBefore(options.resume);
   const name = options.dataset ?? before?.begun.dataset;
   const space = options.space === undefined ? before?.space : readSpace(options.space);
   const episodes = options.episodes ?? before?.begun.episodes;
@@ -100,7 +109,7 @@ export async function planSearch(options: SearchOptions, cores: number, recipeGi
   const was = before?.search;
   const dataDir = options.dataDir ?? before?.begun.dataDir ?? undefined;
   const limit = options.limit ?? was?.limit ?? null;
-  const dataset = await loadDataset(name, { dataDir, limits: { train: limit ?? undefined } });
+  const dataset = await loadDataset(name, { dataDir, limits: { train: limit ?? undefined }, signal });
   const engine = await chooseEngine(options.engine ?? was?.engine);
   // Processes side by side are for cores; a GPU is one for all of them.
   const workers = options.workers ?? (engine === "cuda" || engine === "webgpu" ? 1 : cores);
@@ -122,14 +131,20 @@ export async function planSearch(options: SearchOptions, cores: number, recipeGi
     limit,
     data: digestOf(dataset),
   };
-  const begun = { episodes, dataset: name, dataDir: dataDir ?? null };
+  // It may be gone on with from another folder.
+  const begun = {
+    episodes,
+    dataset: DATASET_NAMES.some((known) => known === name) ? name : resolve(name),
+    dataDir: dataDir === undefined ? null : resolve(dataDir),
+  };
   const journal = options.resume ?? defaultJournal(dataset.name, options.space, search);
   return { journal, header: { search: { space, ...search }, begun }, search, space, episodes, dataset, workers };
 }
 
+/** What the journal says of its search; of one that is still to be begun, nothing. */
 function readBefore(file: string) {
+  if (!existsSync(file) || statSync(file).size === 0) return undefined;
   const header = readJournalHeader(file);
-  if (header === null) return undefined;
   const what = `The first line of the journal ${file}`;
   const search = parseWith(searchSchema, header.search, what);
   const begun = parseWith(begunSchema, header.begun, what);
@@ -160,7 +175,7 @@ function defaultJournal(
   search: { strategy: string; seed: number },
 ): string {
   const now = new Date().toISOString().replace(/[-:]/g, "").replace("T", "-").slice(0, 15);
-  const parts = [dataset, space ?? "space", search.strategy, `seed${search.seed}`, now, process.pid];
+  const parts = [basename(dataset), basename(space ?? "space", ".json"), search.strategy, `seed${search.seed}`, now, process.pid];
   const name = parts.join("-").replace(/[^A-Za-z0-9.-]+/g, "_");
   return join(homedir(), ".ponas", "searches", `${name}.jsonl`);
 }
