@@ -175,7 +175,14 @@ function defaultJournal(
   search: { strategy: string; seed: number },
 ): string {
   const now = new Date().toISOString().replace(/[-:]/g, "").replace("T", "-").slice(0, 15);
-  const parts = [basename(dataset), basename(space ?? "space", ".json"), search.strategy, `seed${search.seed}`, now, process.pid];
+  const parts = [
+    basename(dataset),
+    basename(space ?? "space", ".json"),
+    search.strategy,
+    `seed${search.seed}`,
+    now,
+    process.pid,
+  ];
   const name = parts.join("-").replace(/[^A-Za-z0-9.-]+/g, "_");
   return join(homedir(), ".ponas", "searches", `${name}.jsonl`);
 }
