@@ -7,15 +7,12 @@ import { createEngine } from "../../training/engines.ts";
 import { initialParameters, quantise } from "../../training/parameters.ts";
 import { compared, measured, missing, type Description, type Figure } from "./figures.ts";
 import { fuzzedNetworks, wrongLogits, type Fuzzed } from "./fuzz.ts";
-import { createSteps, noise, reasonOf, type BenchOptions, type Measure } from "./group.ts";
+import { cpuEngine, createSteps, noise, reasonOf, type BenchOptions, type CpuEngine, type Measure } from "./group.ts"; // prettier-ignore
 import { CIFAR, MEDIUM, SMALL, TEN_NETWORKS, type BenchNetwork } from "./networks.ts";
 import { alternate, checkpoint, summarise } from "./statistics.ts";
 
 /** Why, and what to do about it, stands in the report's list of engines. */
 const ABSENT = "the engine is absent";
-/** What all others are compared with: the CPU's numbers and speed, native where that is present. */
-const BASES = ["onnx", "onnx-web"] as const;
-type BaseName = (typeof BASES)[number];
 /** Relative difference of a loss from the base's, at most. */
 const LOSS_BAR = 1e-4;
 /** Steps whose losses are compared: further on, what one rounding tips over drives runs apart on every engine. */
@@ -25,7 +22,8 @@ const LONGEST_STEP_MS = 20_000;
 
 export const measure: Measure = async (options) => {
   const { quick, engines } = options;
-  const baseName = BASES.find((name) => engines.some((engine) => engine.name === name && engine.present)) ?? BASES[0];
+  // All others are compared with the CPU's numbers and speed.
+  const baseName = cpuEngine(engines);
   const base = await createEngine(baseName);
   const figures: Figure[] = [];
   try {
@@ -145,7 +143,7 @@ async function trainingOn(
 async function evaluationOf(
   name: EngineName,
   present: boolean,
-  baseName: BaseName,
+  baseName: CpuEngine,
   fuzzed: readonly Fuzzed[],
   options: BenchOptions,
 ): Promise<Figure[]> {
@@ -185,7 +183,7 @@ async function evaluationOf(
 
 async function evaluationSpeeds(
   runtime: Runtime,
-  baseName: BaseName,
+  baseName: CpuEngine,
   { quick, signal, say }: BenchOptions,
 ): Promise<Figure[]> {
   const figures: Figure[] = [];

@@ -8,7 +8,7 @@ import { createEngine } from "../../training/engines.ts";
 import type { Engine } from "../../training/engine.ts";
 import { initialParameters, quantise } from "../../training/parameters.ts";
 import { compared, missing, type Figure } from "./figures.ts";
-import { createSteps, noise, type BenchOptions, type Measure } from "./group.ts";
+import { cpuEngine, createSteps, noise, type BenchOptions, type Measure } from "./group.ts";
 import { MEDIUM, SMALL, SPLIT, TEN_NETWORKS, type BenchNetwork } from "./networks.ts";
 import { alternate, summarise, type Summary } from "./statistics.ts";
 
@@ -25,7 +25,7 @@ export const measure: Measure = async (options) => {
   for (const [network, path] of options.quick ? [paths[0], paths[2]] : paths) {
     figures.push(await fastAgainstReference(network, path, options));
   }
-  const engine = await createEngine();
+  const engine = await createEngine(cpuEngine(options.engines));
   try {
     const networks = options.quick ? TEN_NETWORKS.filter(({ name }) => name === "tiny") : [...TEN_NETWORKS, SPLIT];
     for (const network of networks) figures.push(await trainingAgainstEvaluation(engine, network, options));

@@ -25,6 +25,15 @@ export interface BenchOptions {
 /** Measures one group of figures. @throws PonasError aborted; whatever makes all of the group impossible */
 export type Measure = (options: BenchOptions) => Promise<Figure[]>;
 
+const CPU_ENGINES = ["onnx", "onnx-web"] as const;
+export type CpuEngine = (typeof CPU_ENGINES)[number];
+
+/** The engine of the CPU, native where that is present: figures of one core stay so on a machine with a GPU. */
+export function cpuEngine(engines: readonly EnginePresence[]): CpuEngine {
+  const isPresent = (name: CpuEngine): boolean => engines.some((engine) => engine.name === name && engine.present);
+  return CPU_ENGINES.find(isPresent) ?? CPU_ENGINES[0];
+}
+
 /** Images of one step, everywhere. */
 export const BATCH = 64;
 

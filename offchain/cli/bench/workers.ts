@@ -4,13 +4,13 @@ import { availableParallelism } from "node:os";
 import { DEFAULT_TRAINING_SETTINGS } from "../../training/settings.ts";
 import { createWorkerPool, type WorkerPool } from "../../training/worker-pool.ts";
 import { compared, missing } from "./figures.ts";
-import { BATCH, noise, type Measure } from "./group.ts";
+import { BATCH, cpuEngine, noise, type Measure } from "./group.ts";
 import { SMALL } from "./networks.ts";
 import { alternate, type Work } from "./statistics.ts";
 
 const WORKERS_BAR = 1.9;
 
-export const measure: Measure = async ({ quick, signal, say }) => {
+export const measure: Measure = async ({ quick, engines, signal, say }) => {
   const description = {
     id: "workers/two:one",
     what: "trials of two training processes, small network",
@@ -38,7 +38,7 @@ export const measure: Measure = async ({ quick, signal, say }) => {
       await Promise.all(requests.map((request) => pool.train(request, { signal })));
       return trials;
     };
-  const pools = [1, 2].map((workers) => createWorkerPool({ workers }));
+  const pools = [1, 2].map((workers) => createWorkerPool({ workers, engine: cpuEngine(engines) }));
   try {
     const [single, double] = pools as [WorkerPool, WorkerPool];
     const { two, one } = await alternate(
