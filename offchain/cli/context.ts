@@ -69,7 +69,7 @@ export function createContext(): Context {
 }
 
 /** Amounts are bigints; in JSON they stand as decimal strings, since a double would round them. */
-export function bigintAsText(_key: string, value: unknown): unknown {
+function bigintAsText(_key: string, value: unknown): unknown {
   return typeof value === "bigint" ? value.toString() : value;
 }
 

@@ -101,7 +101,7 @@ function isUnion(space: SearchSpace): space is readonly Box[] {
 }
 
 /** Number of architectures of a box: the product of all its lists' lengths. */
-export function boxSize(box: Box): bigint {
+function boxSize(box: Box): bigint {
   return box.reduce(
     (size, space) => HYPERPARAMETERS.reduce((part, name) => part * BigInt(usableChoices(space, name).length), size),
     1n,

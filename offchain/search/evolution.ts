@@ -19,7 +19,7 @@ export interface EvolutionTuning {
  * budget up. On the tests' stand-in for training (4 spaces, 100 seeds) populations of 15 to 25 are equal within noise,
  * tournaments as large as the population better than smaller ones.
  */
-export const DEFAULT_EVOLUTION: EvolutionTuning = { population: 20, tournament: 20 };
+const DEFAULT_EVOLUTION: EvolutionTuning = { population: 20, tournament: 20 };
 
 const WHAT = "The state of the evolution";
 const MAX_POPULATION = 1000;

@@ -41,7 +41,7 @@ export interface JournalHeader {
   readonly begun: Readonly<Record<string, unknown>>;
 }
 
-export const trialRecordSchema = z.object({
+const trialRecordSchema = z.object({
   /** the network's number in the order of asking, from 0 */
   trial: z.int().min(0),
   /** 0, or under successive halving how often the network has been taken further */

@@ -19,7 +19,7 @@ export interface LocalSearchTuning {
  * better than the original's 10, since most of a wide space learns nothing, and than 30, which leave too little to
  * climb. A climb of 60 decisions is hardly ever stuck within such a budget: the patience is for longer searches.
  */
-export const DEFAULT_LOCAL_SEARCH: LocalSearchTuning = { initial: 15, patience: 100 };
+const DEFAULT_LOCAL_SEARCH: LocalSearchTuning = { initial: 15, patience: 100 };
 
 const WHAT = "The state of the local search";
 /** Proposals without a result that are remembered: more than a pool has trials of one search under way. */

@@ -3,7 +3,7 @@ import type { Architecture } from "../protocol/architecture.ts";
 import type { LinearParameters } from "./parameters.ts";
 import type { StepRecipe } from "./settings.ts";
 
-/** In order of preference where several are present is a matter of speed: see engines.ts. */
+/** In the order in which they are listed; which one is taken where several are present, engines.ts decides. */
 export const ENGINE_NAMES = ["onnx", "onnx-web", "webgpu", "cuda", "tfjs"] as const;
 export type EngineName = (typeof ENGINE_NAMES)[number];
 

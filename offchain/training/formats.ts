@@ -42,7 +42,7 @@ export interface Formats<LayerValue, BiasValue> {
 /** The names of a network's numbers in a graph. */
 export type FormatNames = Formats<string, string>;
 
-export function formatsOf(architecture: Architecture): Formats<number, readonly number[]> {
+function formatsOf(architecture: Architecture): Formats<number, readonly number[]> {
   const formats = linearFormats(architecture);
   const ofBiases = (of: (format: LinearFormat) => number): number[] =>
     formats.flatMap((format) => new Array<number>(format.units).fill(of(format)));

@@ -12,7 +12,7 @@ import { PonasError } from "../protocol/errors.ts";
 export type Tf = typeof tfjsCore;
 
 /** From the fastest to the slowest; the first two are optional, the others come with ponas. */
-export const TFJS_VARIANTS = ["node-gpu", "node", "wasm", "cpu"] as const;
+const TFJS_VARIANTS = ["node-gpu", "node", "wasm", "cpu"] as const;
 export type TfjsVariant = (typeof TFJS_VARIANTS)[number];
 
 /** What brings TensorFlow's own kernels onto a machine with an NVIDIA GPU. */
