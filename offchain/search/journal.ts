@@ -41,34 +41,36 @@ export interface JournalHeader {
   readonly begun: Readonly<Record<string, unknown>>;
 }
 
-const trialRecordSchema = z.object({
-  /** the network's number in the order of asking, from 0 */
-  trial: z.int().min(0),
-  /** 0, or under successive halving how often the network has been taken further */
-  rung: z.int().min(0),
-  architecture: architectureSchema,
-  /** epochs asked for so far, those of earlier rungs included */
-  epochs: z.int().min(1),
-  seed: z.int(),
-  /** canonical count over the validation samples */
-  correct: z.int().min(0),
-  total: z.int().min(0),
-  /** mean cross-entropy of this training's epochs, in nats; null where it stopped being a number */
-  trainLoss: z.array(z.number().nullable()),
-  /** of this training and its evaluation */
-  seconds: z.number().min(0),
-  imagesPerSecond: z.number().min(0),
-  engine: z.string().nullable(),
-  /** why the model is malformed whatever it predicts, or null */
-  infeasible: z.string().nullable(),
-  diverged: z.boolean(),
-  dead: z.boolean(),
-  /** why there is no model, as a sentence, or null */
-  failed: z.string().nullable(),
-  modelRoot: z.string().nullable(),
-  /** sha-256 of the model file, in hexadecimal */
-  modelFile: z.string().nullable(),
-});
+const trialRecordSchema = z
+  .object({
+    /** the network's number in the order of asking, from 0 */
+    trial: z.int().min(0),
+    /** 0, or under successive halving how often the network has been taken further */
+    rung: z.int().min(0),
+    architecture: architectureSchema,
+    /** epochs asked for so far, those of earlier rungs included */
+    epochs: z.int().min(1),
+    seed: z.int(),
+    /** canonical count over the validation samples */
+    correct: z.int().min(0),
+    total: z.int().min(0),
+    /** mean cross-entropy of this training's epochs, in nats; null where it stopped being a number */
+    trainLoss: z.array(z.number().nullable()),
+    /** of this training and its evaluation */
+    seconds: z.number().min(0),
+    imagesPerSecond: z.number().min(0),
+    engine: z.string().nullable(),
+    /** why the model is malformed whatever it predicts, or null */
+    infeasible: z.string().nullable(),
+    diverged: z.boolean(),
+    dead: z.boolean(),
+    /** why there is no model, as a sentence, or null */
+    failed: z.string().nullable(),
+    modelRoot: z.string().nullable(),
+    /** sha-256 of the model file, in hexadecimal */
+    modelFile: z.string().nullable(),
+  })
+  .refine(({ correct, total }) => correct <= total, { path: ["correct"], error: "more are right than there are" });
 /** One finished training of a search. */
 export type TrialRecord = z.infer<typeof trialRecordSchema>;
 

@@ -135,7 +135,13 @@ describe("A journal", () => {
     appendFileSync(file, '{"trial":1}\n');
     const { message } = refusal(() => openJournal(file, header));
     expect(message).to.match(/^Line 3 of the journal .* is not valid at rung/);
-    writeFileSync(file, readFileSync(file, "utf8").replace('{"trial":1}', "\0\0\0"));
+    const [head, record] = readFileSync(file, "utf8").split("\n") as [string, string];
+    const more = record.replace(/"correct":\d+/, '"correct":99999');
+    writeFileSync(file, `${head}\n${record}\n${more}\n`);
+    expect(refusal(() => openJournal(file, header)).message).to.match(
+      /^Line 3 of the journal .* is not valid at correct: more are right than there are\.$/,
+    );
+    writeFileSync(file, `${head}\n${record}\n\0\0\0\n`);
     expect(refusal(() => openJournal(file, header)).message).to.match(/^Line 3 of the journal .* is not valid/);
   });
 
