@@ -62,11 +62,12 @@ export function createWorkerPool({ workers = availableParallelism(), ...options 
 
   return {
     size: workers,
-    train: async (request, { onEpoch, signal } = {}) => {
+    train: async (request, options = {}) => {
+      const { signal } = options;
       const stop = signal === undefined ? closing.signal : AbortSignal.any([closing.signal, signal]);
       const worker = await acquire(stop);
       try {
-        return await worker.train(request, { onEpoch, signal });
+        return await worker.train(request, options);
       } finally {
         release(worker);
       }
