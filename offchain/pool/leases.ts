@@ -8,7 +8,7 @@ import type { Queries } from "./database.ts";
 import type { Job } from "./messages.ts";
 import { WHOLE_SPACE, type Proposal, type Proposer } from "./proposals.ts";
 import type { PoolRules } from "./rules.ts";
-import { leases, shares, type LeaseRow, type SessionRow, type ShareRow } from "./schema.ts";
+import { checkpoints, leases, shares, type LeaseRow, type SessionRow, type ShareRow } from "./schema.ts";
 import { trialMs, type PoolTaskDescriptor } from "./task.ts";
 
 export interface LeaseTask {
@@ -162,10 +162,17 @@ export async function keepAlive(
 /** The lease as its miner is told of it. */
 export async function jobOf(queries: Queries, lease: LeaseRow): Promise<Job> {
   const { id, taskId, kind, architecture, seed, settings, parentShare, continues, heartbeatBy, endsAt } = lease;
+  const { resumes, epochsBefore } = lease;
   let initial: Job["initial"] = null;
-  if (continues) {
+  if (resumes !== null) {
+    const [left] = await queries
+      .select({ modelRoot: checkpoints.modelRoot })
+      .from(checkpoints)
+      .where(eq(checkpoints.leaseId, resumes));
+    initial = { modelRoot: left!.modelRoot, validation: null };
+  } else if (continues) {
     const [parent] = await queries.select().from(shares).where(eq(shares.id, parentShare!));
     initial = { modelRoot: parent!.modelRoot, validation: { correct: parent!.correct, total: parent!.total } };
   }
-  return { lease: id, taskId, kind, architecture, seed, settings, initial, heartbeatBy, endsAt };
+  return { lease: id, taskId, kind, architecture, seed, settings, initial, epochsBefore, heartbeatBy, endsAt };
 }

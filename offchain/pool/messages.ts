@@ -64,7 +64,15 @@ export const jobSchema = z.object({
   /** the whole recipe, epochs included */
   settings: trainingSettingsSchema,
   /** the model to start from; its bytes come by `mining.model`. null: from fresh weights */
-  initial: z.object({ modelRoot: hash, validation: tallySchema }).nullable(),
+  initial: z
+    .object({
+      modelRoot: hash,
+      /** null: not measured, as of the checkpoint of a trial that another miner began */
+      validation: tallySchema.nullable(),
+    })
+    .nullable(),
+  /** epochs that another miner has trained `initial` for; `settings` is what is left of the recipe */
+  epochsBefore: z.int().min(0).max(100_000).default(0),
   /** Unix time by which the next heartbeat or the share must be there */
   heartbeatBy: milliseconds,
   /** Unix time at which the lease ends whatever happens */
@@ -111,6 +119,37 @@ export const pointsReceiptSchema = z.object({
 /** The manager's signed word on all points of a miner in a task (`pointsData`). */
 export type PointsReceipt = z.infer<typeof pointsReceiptSchema>;
 
+export const checkpointSchema = z.object({
+  lease,
+  /** epochs of this lease that the model has behind it; more than in the checkpoint before */
+  epochs: z.int().min(1).max(100_000),
+  /** its bytes are asked for by `mining.model` at once, and may be forgotten after the answer */
+  modelRoot: hash,
+});
+/** A trial in progress, for whoever has to go on with it. */
+export type Checkpoint = z.infer<typeof checkpointSchema>;
+
+export const decisionSchema = z.object({
+  id: z.int().min(1),
+  taskId: integerString,
+  /** Unix time */
+  at: milliseconds,
+  /** one of offchain/pool/decisions.ts's, or a later version's */
+  kind: z.string().max(40),
+  miner: address.nullable(),
+  /** part of the partition; -1 is the whole space */
+  part: z.int().nullable(),
+  lease: lease.nullable(),
+  /** one sentence */
+  reason: z.string().max(1000),
+  figures: z.record(z.string(), z.union([z.number(), z.string(), z.array(z.number())])),
+});
+/** One decision of the manager's, with its reason. */
+export type Decision = z.infer<typeof decisionSchema>;
+
+/** Most decisions in one answer of `mining.decisions`. */
+export const MAX_DECISIONS = 100;
+
 const nothing = z.object({});
 const modelRequest = z.object({ modelRoot: hash, offset: z.int().min(0) });
 const modelChunk = z.object({
@@ -137,6 +176,8 @@ export const MANAGER_METHODS = {
       receiptKey: address,
       /** a lease's miner is taken for gone when it is silent for so long */
       heartbeatMs: z.int().min(1),
+      /** shortest time between two checkpoints of a lease; 0: none are taken */
+      checkpointMs: z.int().min(0).default(0),
       challenge: z.object({ nonce: hash, expiresAt: milliseconds }),
     }),
   },
@@ -154,6 +195,18 @@ export const MANAGER_METHODS = {
       reason: z.string().max(500),
     }),
     result: nothing,
+  },
+  /** Keeps the model of a trial in progress; "try again" where it comes too early, and then it may be left out. */
+  "mining.checkpoint": { params: checkpointSchema, result: nothing },
+  /** What was decided about this miner, ascending by id. */
+  "mining.decisions": {
+    params: z.object({
+      taskId: integerString,
+      /** the decisions after this one */
+      after: z.int().min(0).default(0),
+      limit: z.int().min(1).max(MAX_DECISIONS).default(MAX_DECISIONS),
+    }),
+    result: z.object({ decisions: z.array(decisionSchema).max(MAX_DECISIONS) }),
   },
   "mining.model": { params: modelRequest, result: modelChunk },
   "mining.points": {

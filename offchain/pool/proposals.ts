@@ -5,10 +5,11 @@
  */
 import { and, eq } from "drizzle-orm";
 
-import { HYPERPARAMETERS, type Architecture, type Space } from "../protocol/architecture.ts";
+import { HYPERPARAMETERS, type Architecture } from "../protocol/architecture.ts";
 import { PonasError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
 import { createRandom, type Random } from "../protocol/random.ts";
+import type { SearchSpace } from "../search/spaces.ts";
 import { resumeStrategy, type StrategyName } from "../search/strategies.ts";
 import type { Strategy } from "../search/strategy.ts";
 import type { TrainingSettings } from "../training/settings.ts";
@@ -50,7 +51,7 @@ const MAX_PROPOSALS = 500;
 export function createProposer(options: {
   readonly taskId: bigint;
   readonly descriptor: PoolTaskDescriptor;
-  readonly subspaces: readonly Space[];
+  readonly subspaces: readonly SearchSpace[];
   readonly seed: number;
   readonly rules: PoolRules;
   readonly strategy: StrategyName;

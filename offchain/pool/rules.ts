@@ -16,6 +16,8 @@ export interface PoolRules {
   readonly neighbourShare: number;
   /** an exploit trial that goes on from its parent's weights uses the learning rate divided by this */
   readonly exploitRateDivisor: number;
+  /** shortest time between two checkpoints of a trial in progress, which whoever goes on with it starts from; 0: none */
+  readonly checkpointMs: number;
   /** how long a miner may take to hand over one model */
   readonly modelTimeoutMs: number;
   /** how long the end of a task waits for shares that are being judged */
@@ -36,6 +38,7 @@ export const DEFAULT_RULES: PoolRules = {
   strongTrials: 4,
   neighbourShare: 1 / 3,
   exploitRateDivisor: 3,
+  checkpointMs: 30_000,
   modelTimeoutMs: 60_000,
   closeGraceMs: 5_000,
   challengeMs: 30_000,

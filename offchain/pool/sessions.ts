@@ -9,7 +9,9 @@ import { and, eq, inArray, sql } from "drizzle-orm";
 import type { Address, Hex } from "../protocol/bytes.ts";
 import { PonasError, explainError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
+import { createCheckpointDesk } from "./checkpoints.ts";
 import type { Queries } from "./database.ts";
+import { readDecisions } from "./decisions.ts";
 import { bestShare, jobOf, keepAlive, nextLease, type LeaseTask } from "./leases.ts";
 import {
   CLOSE,
@@ -25,7 +27,7 @@ import { chunkAnswer, fetchModelBytes } from "./model-transfer.ts";
 import { latestReceipt } from "./points.ts";
 import { createRpcPeer, RpcError, type CallContext, type Handlers, type RpcPeer } from "./rpc.ts";
 import type { PoolRules } from "./rules.ts";
-import { leases, miners, models, sessions, shares, type LeaseRow, type SessionRow } from "./schema.ts";
+import { checkpoints, leases, miners, models, sessions, shares, type LeaseRow, type SessionRow } from "./schema.ts";
 import type { Serial } from "./serial.ts";
 import type { ShareDesk, ShareTask, Verdict } from "./shares.ts";
 import { authorizeData, isSignedBy, type PoolIdentity } from "./signatures.ts";
@@ -100,6 +102,7 @@ export function createSessions(options: {
 }): Sessions {
   const { queries, identity, receiptKey, rules, desk, work, writing, clock, log, signal } = options;
   const connections = new Set<Connection>();
+  const kept = createCheckpointDesk({ queries, rules, writing, clock });
   const authorised = (): Connection[] => [...connections].filter((connection) => connection.session !== null);
   const sameSession = (id: string): Connection[] => authorised().filter((other) => other.session!.id === id);
   const sameMiner = (miner: Address): Connection[] => authorised().filter((other) => other.session!.miner === miner);
@@ -218,8 +221,8 @@ export function createSessions(options: {
         };
         const { chainId, pool } = identity;
         const { challenge } = connection;
-        const { heartbeatMs } = rules;
-        return { session: token, chainId, pool, receiptKey, heartbeatMs, challenge };
+        const { heartbeatMs, checkpointMs } = rules;
+        return { session: token, chainId, pool, receiptKey, heartbeatMs, checkpointMs, challenge };
       },
 
       "mining.authorize": async ({ miner, signature }, context) => {
@@ -276,15 +279,15 @@ export function createSessions(options: {
       "mining.heartbeat": async ({ lease, epoch }, context) => {
         const connection = own();
         const { miner } = sessionOf();
-        const kept = await writing(async () => {
+        const alive = await writing(async () => {
           const row = await leaseOf(lease, miner);
           return row === undefined ? undefined : keepAlive(queries, row, clock(), rules, epoch);
         });
-        if (kept === undefined) {
+        if (alive === undefined) {
           context.afterReply(() => push(giveJob(connection)));
           throw refuse(`Lease ${lease} is not yours any more.`);
         }
-        return { heartbeatBy: kept.heartbeatBy, endsAt: kept.endsAt };
+        return { heartbeatBy: alive.heartbeatBy, endsAt: alive.endsAt };
       },
 
       "mining.abandon": async ({ lease, outcome, reason }, context) => {
@@ -312,6 +315,32 @@ export function createSessions(options: {
         return {};
       },
 
+      "mining.checkpoint": async (checkpoint) => {
+        const connection = own();
+        const { miner } = sessionOf();
+        const task = work.task();
+        if (task === null) throw refuse(work.idle().reason);
+        const verdict = await kept
+          .take(miner, checkpoint, task.descriptor.maxModelBytes, (modelRoot, maxBytes) =>
+            fetchFrom(connection, modelRoot, maxBytes, AbortSignal.timeout(rules.modelTimeoutMs)),
+          )
+          .catch((error: unknown) => {
+            if (!(error instanceof PonasError || error instanceof RpcError)) throw error;
+            throw new RpcError(RPC_ERROR.retry, explainError(error));
+          });
+        if (verdict.kind === "later") throw new RpcError(RPC_ERROR.retry, verdict.reason);
+        if (verdict.kind === "refused") {
+          if (verdict.offence) offend(verdict.reason);
+          throw refuse(verdict.reason);
+        }
+        return {};
+      },
+
+      "mining.decisions": async (wanted) => {
+        const { miner } = sessionOf();
+        return { decisions: await readDecisions(queries, { ...wanted, miner }) };
+      },
+
       "mining.model": async ({ modelRoot, offset }) => {
         const { miner } = sessionOf();
         // A member sees a model only where a lease of its own starts from it.
@@ -332,9 +361,10 @@ export function createSessions(options: {
             ),
           )
           .limit(1);
-        if (row === undefined) throw refuse(`No lease of yours starts from the model ${modelRoot}.`);
-        if (offset >= row.size) throw refuse(`The model ${modelRoot} has only ${row.size} bytes.`);
-        return chunkAnswer(row.size, row.chunk);
+        const found = row ?? (await checkpointChunk(miner, modelRoot, offset));
+        if (found === undefined) throw refuse(`No lease of yours starts from the model ${modelRoot}.`);
+        if (offset >= found.size) throw refuse(`The model ${modelRoot} has only ${found.size} bytes.`);
+        return chunkAnswer(found.size, found.chunk);
       },
 
       "mining.points": async ({ taskId }) => {
@@ -391,6 +421,36 @@ export function createSessions(options: {
     });
   }
 
+  /** A run of the checkpoint that a lease of the miner's goes on from. */
+  async function checkpointChunk(
+    miner: Address,
+    modelRoot: Hex,
+    offset: number,
+  ): Promise<{ size: number; chunk: Uint8Array } | undefined> {
+    const [row] = await queries
+      .select({
+        size: sql<number>`octet_length(${checkpoints.bytes})`.mapWith(Number),
+        chunk: sql<Uint8Array>`substring(${checkpoints.bytes} from ${offset + 1}::integer for ${MODEL_CHUNK_BYTES}::integer)`,
+      })
+      .from(checkpoints)
+      .innerJoin(leases, eq(leases.resumes, checkpoints.leaseId))
+      .where(
+        and(eq(checkpoints.modelRoot, modelRoot), eq(leases.miner, miner), inArray(leases.state, ["live", "expired"])),
+      )
+      .limit(1);
+    return row;
+  }
+
+  const fetchFrom = (
+    { peer }: Connection,
+    modelRoot: Hex,
+    maxBytes: number,
+    deadline: AbortSignal,
+  ): Promise<Uint8Array> =>
+    fetchModelBytes(modelRoot, maxBytes, (request) =>
+      peer.request("mining.model", request, { timeoutMs: rules.modelTimeoutMs, signal: deadline }),
+    );
+
   async function leaseOf(lease: number, miner: Address): Promise<LeaseRow | undefined> {
     const [row] = await queries
       .select()
@@ -410,9 +470,7 @@ export function createSessions(options: {
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(rules.modelTimeoutMs)]);
     try {
       return await desk.submit(task, miner, signed, (modelRoot, maxBytes) =>
-        fetchModelBytes(modelRoot, maxBytes, (request) =>
-          connection.peer.request("mining.model", request, { timeoutMs: rules.modelTimeoutMs, signal: deadline }),
-        ),
+        fetchFrom(connection, modelRoot, maxBytes, deadline),
       );
     } catch (error) {
       const delayed = error instanceof PonasError || error instanceof RpcError;
