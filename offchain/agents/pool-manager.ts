@@ -115,7 +115,13 @@ export async function runPoolManager(options: PoolManagerAgentOptions): Promise<
 
   const sweeping = (async () => {
     while (!signal.aborted) {
-      await manager.sweep();
+      try {
+        await manager.sweep();
+      } catch (error) {
+        // A database that is away comes back, and the next sweep makes up for this one.
+        if (!(error instanceof PonasError && error.retryable)) throw error;
+        log.debug(`A sweep was left out: ${error.message}`);
+      }
       await sleep(1000, signal);
     }
   })().catch((error: unknown) => {

@@ -11,8 +11,10 @@ import { openStorage, type StorageOptions } from "../../agents/storage.ts";
 import { createTaskFiles } from "../../agents/task-files.ts";
 import { evaluateModel } from "../../evaluation/evaluate.ts";
 import { openPoolDatabase } from "../../pool/database.ts";
+import { isServerUrl } from "../../pool/database-server.ts";
 import { createPoolManager } from "../../pool/manager.ts";
 import { DEFAULT_RULES } from "../../pool/rules.ts";
+import { PonasError } from "../../protocol/errors.ts";
 import { takeLock } from "../../protocol/lock.ts";
 import { DEFAULT_STRATEGY, STRATEGY_NAMES, type StrategyName } from "../../search/strategies.ts";
 import {
@@ -50,6 +52,7 @@ interface RunOptions extends CreateOptions, StorageOptions, TermsOptions {
   readonly strongTrials: number;
   readonly subspaces: number;
   readonly commitMargin: number;
+  readonly database?: string;
 }
 
 const DAYS = 86_400;
@@ -85,6 +88,14 @@ export function register(program: Command, context: Context): void {
     .description("manage the pool until stopped: lease trials, check shares, commit, reveal, split")
     .option("--host <address>", "where miners connect", "127.0.0.1")
     .option("--port <n>", "port that miners connect to", wholeNumber("--port", 0, 65_535), 4600)
+    .addOption(
+      new Option(
+        "--database <url>",
+        "PostgreSQL server as postgresql://user:password@host:port/database; without it a folder in --state-dir",
+      )
+        .env("DATABASE_URL")
+        .argParser(serverUrl),
+    )
     .option("--seed <n>", "of proposals", wholeNumber("--seed", 0), 0)
     .addOption(
       new Option("--strategy <name>", "how explored networks are chosen")
@@ -111,12 +122,13 @@ export function register(program: Command, context: Context): void {
     );
   addTerms(addTermsOptions(addStorageOptions(addChainOptions(run)))).action(async (options: RunOptions) => {
     const { chain, log, stateDir } = await openSession("pool", options, context);
-    const { signal } = context;
     const state = createStateFolder(stateDir);
     const unlock = takeLock(join(stateDir, "pool.lock"), `The pool manager's account ${chain.account}`);
     try {
       await tieToDeployment(state, chain);
-      const database = await openPoolDatabase(join(stateDir, "database"));
+      const database = await openPoolDatabase(options.database ?? join(stateDir, "database"), { log });
+      // A manager whose database another one has taken must not go on.
+      const signal = AbortSignal.any([context.signal, database.lost]);
       try {
         const address = await ensurePool(chain, options.title, termsOf(options, chain.account));
         await using storage = await openStorage({ ...options, stateDir, log, signal });
@@ -153,12 +165,21 @@ export function register(program: Command, context: Context): void {
           await endpoint.stop();
           await manager.stop();
         }
+        database.lost.throwIfAborted();
       } finally {
         await database.close();
       }
     } finally {
       unlock();
     }
+  });
+}
+
+function serverUrl(text: string): string {
+  // Not commander's own error: it would print the URL, and with it a password.
+  if (isServerUrl(text)) return text;
+  throw new PonasError("usage", "The pool's database is none of a PostgreSQL server.", {
+    cure: "write --database or DATABASE_URL as postgresql://user:password@host:port/database",
   });
 }
 
