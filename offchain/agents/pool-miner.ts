@@ -1,11 +1,10 @@
 /**
- * A pool's miner: runs the manager's jobs on its own hardware, hands in what it finds, and claims its pay from the
- * pool's contract. It takes the manager's word for nothing that pays: points and payment are read from chain and IPFS.
+ * A pool's miner: runs the manager's jobs on its own hardware (pool-jobs.ts), and claims its pay from the pool's contract.
+ * It takes the manager's word for nothing that pays: points and payment are read from chain and IPFS.
  */
 import { isAddressEqual } from "viem";
 import { z } from "zod";
 
-import { decodeModel, modelRoot } from "../evaluation/model.ts";
 import { buildPointsTree, parsePoints, type PointsTree } from "../pool/points-tree.ts";
 import { pointsReceiptSchema, type PointsReceipt } from "../pool/messages.ts";
 import { isSignedBy, pointsData } from "../pool/signatures.ts";
@@ -14,13 +13,11 @@ import type { Address } from "../protocol/bytes.ts";
 import type { ChainClient } from "../protocol/chain-client.ts";
 import { PonasError, explainError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
-import { sleep } from "../protocol/wait.ts";
 import type { ModelStore } from "../storage/model-store.ts";
-import type { TrainingWorker } from "../training/worker.ts";
-import { percent } from "./claimant.ts";
 import { createFollowed, runDuties, type Duty } from "./duties.ts";
-import type { PoolConnection } from "./pool-connection.ts";
 import type { PoolContract } from "./pool-contract.ts";
+import { runJobs, type PoolWorker } from "./pool-jobs.ts";
+import type { PoolOutbox } from "./pool-outbox.ts";
 import { createRegistry, formatAmount } from "./registry.ts";
 import type { StateFolder } from "./state-folder.ts";
 import { binaryCid } from "./task-descriptor.ts";
@@ -30,8 +27,10 @@ import { createWorkList, type WorkList } from "./work-list.ts";
 export interface PoolMinerOptions {
   readonly chain: ChainClient;
   readonly pool: PoolContract;
-  readonly connection: PoolConnection;
-  readonly worker: TrainingWorker;
+  /** at least one */
+  readonly workers: readonly PoolWorker[];
+  /** that of the workers' links */
+  readonly outbox: PoolOutbox;
   readonly files: TaskFiles;
   readonly store: ModelStore;
   readonly state: StateFolder;
@@ -41,113 +40,19 @@ export interface PoolMinerOptions {
   readonly signal: AbortSignal;
 }
 
-/** Mines until the signal fires; shut out by the pool, it goes on to claim what it has earned there. */
+/**
+ * Mines until the signal fires, and then gives back what it was at: the workers' links must outlive that. Shut out by
+ * the pool, it goes on to claim what it has earned there.
+ */
 export async function runPoolMiner(options: PoolMinerOptions): Promise<void> {
   const { log, signal, state } = options;
   const work = createWorkList(state, "pool-miner");
-  const jobs = runJobs(options, work).catch((error: unknown) => {
+  const jobs = runJobs({ ...options, onTask: (taskId) => work.add(taskId) }).catch((error: unknown) => {
     if (signal.aborted) return;
     if (!(error instanceof PonasError && error.code === "pool")) throw error;
     log.error({ event: "shut-out" }, `no more jobs, only claims of what was earned: ${explainError(error)}`);
   });
   await Promise.all([jobs, runClaims(options, work)]);
-}
-
-/** After a job that failed, so long before the next one: doubled from the first to the last, in milliseconds. */
-const FIRST_PAUSE_MS = 1000;
-const LAST_PAUSE_MS = 60_000;
-
-/** One job after another. A trial that fails is given back; the next may well succeed. */
-async function runJobs(
-  { chain, connection, worker, files, throttle, log, signal }: PoolMinerOptions,
-  work: WorkList,
-): Promise<void> {
-  const registry = createRegistry(chain);
-  let pause = FIRST_PAUSE_MS;
-  let trials = 0;
-  let best = 0;
-  while (!signal.aborted) {
-    let job;
-    try {
-      job = await connection.nextJob(signal);
-    } catch (error) {
-      if (signal.aborted) return;
-      throw error;
-    }
-    const { lease, taskId, kind, architecture, settings, seed } = job;
-    try {
-      const task = await registry.task(taskId);
-      const train = await files.samples(task, "train");
-      const validation = await files.samples(task, "validation");
-      log.info(
-        { event: "training", lease, best: shown(best, validation.count) },
-        `trial ${trials + 1}: ${kind}, lease ${lease}`,
-      );
-      const initial =
-        job.initialBytes === null ? undefined : decodeModel(job.initialBytes, { maxBytes: task.maxModelBytes });
-      const outcome = await worker.train(
-        { architecture, train, validation, settings, seed, initial, throttle },
-        { signal: job.signal, onEpoch: ({ epoch }) => connection.progress(epoch) },
-      );
-      if (outcome.infeasible !== null) {
-        await connection.abandon(lease, "infeasible", outcome.infeasible);
-        continue;
-      }
-      work.add(taskId);
-      const { trainLoss, validation: tally, epochsRun, seconds, flops, model, bytes } = outcome;
-      const verdict = await connection.submit(
-        {
-          taskId,
-          lease,
-          architecture,
-          seed,
-          epochs: epochsRun,
-          trainLoss: trainLoss.map((loss) => (Number.isFinite(loss) ? loss : null)),
-          validation: tally,
-          seconds,
-          flops,
-          modelRoot: modelRoot(model),
-        },
-        bytes,
-      );
-      pause = FIRST_PAUSE_MS;
-      trials += 1;
-      best = Math.max(best, tally.correct);
-      const end =
-        verdict.status === "accepted"
-          ? verdict.best
-            ? "accepted, the pool's best"
-            : "accepted"
-          : `refused: ${verdict.reason}`;
-      log.info(
-        {
-          event: "trial",
-          lease,
-          correct: tally.correct,
-          total: tally.total,
-          best: shown(best, tally.total),
-          status: verdict.status,
-        },
-        `trial ${trials}: ${percent(tally.correct, tally.total)} on validation in ${seconds.toFixed(0)} s, ${end}`,
-      );
-    } catch (error) {
-      if (signal.aborted) return;
-      if (job.signal.aborted) {
-        log.info({ event: "training", lease, best: shown(best, 0) }, `lease ${lease} was taken back`);
-        continue;
-      }
-      if (error instanceof PonasError && error.code === "pool") throw error;
-      log.warn({ lease }, `the trial of lease ${lease} failed: ${explainError(error)}`);
-      await connection.abandon(lease, "stopped", explainError(error).slice(0, 500));
-      // Whatever is wrong with this machine, the pool is not to be flooded with it.
-      await sleep(pause, signal);
-      pause = Math.min(2 * pause, LAST_PAUSE_MS);
-    }
-  }
-}
-
-function shown(best: number, total: number): string {
-  return best === 0 || total === 0 ? "–" : percent(best, total);
 }
 
 // ————— Pay —————
@@ -164,13 +69,14 @@ const sharesFileSchema = z.looseObject({ points: z.array(z.unknown()) });
 
 /** Claims what the pool's contract owes this miner, in every task, whether or not this process has worked in it. */
 async function runClaims(options: PoolMinerOptions, work: WorkList): Promise<void> {
-  const { chain, files, state, log, signal } = options;
+  const { chain, files, outbox, state, log, signal } = options;
   const registry = createRegistry(chain);
   const followed = createFollowed({
     dutiesFor: (id) => [claimOf(id, options)],
     onEnd: (id) => {
       work.remove(id);
       files.forget(id);
+      outbox.forget(id);
       state.remove(receiptFile(id));
     },
     log,
@@ -191,7 +97,7 @@ async function runClaims(options: PoolMinerOptions, work: WorkList): Promise<voi
 }
 
 /** The duty that gets this miner its pay of one task. */
-function claimOf(taskId: bigint, { chain, pool, connection, store, state, log, signal }: PoolMinerOptions): Duty {
+function claimOf(taskId: bigint, { chain, pool, workers, store, state, log, signal }: PoolMinerOptions): Duty {
   const miner = chain.account;
   let failure: unknown;
   let notBefore = 0n;
@@ -232,7 +138,8 @@ function claimOf(taskId: bigint, { chain, pool, connection, store, state, log, s
 
   async function submitReceipt(): Promise<void> {
     // The manager may be gone, which is why there is a phase of receipts; one that is back may have a later one.
-    if (connection.connected()) {
+    const connection = workers.map((worker) => worker.connection).find((link) => link.connected());
+    if (connection !== undefined) {
       const asked = await connection.receipt(taskId).catch(() => null);
       if (asked !== null) await keepReceipt(state, pool, asked, miner);
     }

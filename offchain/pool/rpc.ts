@@ -45,7 +45,8 @@ export interface RpcPeer<Remote extends Methods> {
   receive(text: string): void;
   /**
    * Asks the other side and waits for its answer.
-   * @throws RpcError as the other side answered; PonasError timeout; PonasError unavailable when the channel ends
+   * @throws RpcError as the other side answered; PonasError timeout; integrity where the answer is not valid;
+   * unavailable when the channel ends
    */
   request<K extends keyof Remote & string>(
     method: K,
@@ -163,7 +164,7 @@ export function createRpcPeer<Local extends Methods, Remote extends Methods>(opt
     const checked = calls[entry.method]!.result!.safeParse(result);
     if (checked.success) return entry.answer(checked.data);
     const reason = `The answer to ${entry.method} is not valid: ${faultOf(checked.error)}.`;
-    entry.fail(new RpcError(RPC_ERROR.invalidParams, reason));
+    entry.fail(new PonasError("integrity", reason)); // our own word, not the other side's
     onOffence(reason);
   }
 

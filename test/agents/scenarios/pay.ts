@@ -6,6 +6,7 @@ import { runDuties } from "../../../offchain/agents/duties.ts";
 import { connectToPool } from "../../../offchain/agents/pool-connection.ts";
 import { createPoolContract, ensurePool, findPool } from "../../../offchain/agents/pool-contract.ts";
 import { withdrawFloat } from "../../../offchain/agents/pool-manager.ts";
+import { createPoolOutbox } from "../../../offchain/agents/pool-outbox.ts";
 import { keepReceipt, runPoolMiner } from "../../../offchain/agents/pool-miner.ts";
 import { followTask, publishTask } from "../../../offchain/agents/publisher.ts";
 import { createRegistry } from "../../../offchain/agents/registry.ts";
@@ -99,7 +100,9 @@ export async function payByReceipts(network: LocalNetwork): Promise<void> {
       expect((error as PonasError).message).to.contain("is not a valid one");
     }
     const until = AbortSignal.any([signal, stopped.signal]);
+    const outbox = createPoolOutbox();
     const connection = connectToPool({
+      outbox,
       url: "ws://127.0.0.1:9",
       signer: { address: chain.account, sign: (data) => chain.signTypedData(data) },
       benchmark: { imagesPerSecond: 1, macs: 1 },
@@ -107,7 +110,8 @@ export async function payByReceipts(network: LocalNetwork): Promise<void> {
       log,
     });
     const worker = createTrainingWorker();
-    await runPoolMiner({ chain, pool: contract, connection, worker, files, store, state, log, signal: until });
+    const workers = [{ connection, worker }];
+    await runPoolMiner({ chain, pool: contract, workers, outbox, files, store, state, log, signal: until });
     await connection.close();
     await worker.close();
   });
