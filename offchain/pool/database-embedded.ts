@@ -28,6 +28,9 @@ export async function openEmbeddedDatabase(dir: string): Promise<PoolDatabase> {
       queries: drizzle(opened, { schema }) as unknown as Queries,
       // The lock file keeps others out for as long as this process lives.
       lost: new AbortController().signal,
+      // A statement's answer comes after its files are written.
+      durably: async (work) => work(),
+      onLoss: () => undefined,
       close: () => (closing ??= opened.close().finally(unlock)),
     };
   } catch (error) {

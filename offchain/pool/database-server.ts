@@ -2,6 +2,9 @@
  * A pool's database on a PostgreSQL server. One manager has it at a time: every statement goes over the one connection
  * that holds the server's advisory lock, so a manager that has lost its connection, and with it the lock, cannot write
  * beside the next one. A lost connection is made again; statements wait for it, and what was in flight fails.
+ *
+ * Commits do not wait for the disk one by one: `durably` waits for all that were made so far at once, on a second
+ * connection, so that the next transactions need not wait for the disk's answer to the last (group commit).
  */
 import { sql, extractTablesRelationalConfig, createTableRelationsHelpers } from "drizzle-orm";
 import { NodePgDatabase } from "drizzle-orm/node-postgres";
@@ -53,7 +56,12 @@ interface Backend {
 
 interface Held {
   readonly client: Client;
+  /** a second connection to the same run of the server: if that dies, so does this, and proves nothing any more */
+  readonly flusher: Client;
   readonly backend: Backend;
+  /** commits so far, and how many of them are known to be on disk */
+  written: number;
+  flushed: number;
   /** false once the connection has ended, for whatever reason */
   alive: boolean;
 }
@@ -99,6 +107,8 @@ export async function openServerDatabase(
   return {
     queries: new NodePgDatabase(dialect, session as never, relations as never) as unknown as Queries,
     lost: server.lost,
+    durably: server.durably,
+    onLoss: server.onLoss,
     close: server.close,
   };
 }
@@ -120,34 +130,45 @@ function createServerLink(url: string, { log, timing }: { readonly log?: Log; re
   let connecting: Promise<void> | null = null;
   /** set once somebody else was found to hold the lock */
   let inUse: PonasError | null = null;
+  /** counts lost connections: what was written before one, and not flushed, may be lost with it */
+  let losses = 0;
+  let flushing: Promise<void> | null = null;
+  const listeners: (() => void)[] = [];
 
   /** Connects, checks the server and takes the lock, once. */
   async function connect(): Promise<Held> {
     const client = newClient();
+    const flusher = newClient();
     // Without a listener a connection that breaks while nothing is asked would end the process.
-    client.on("error", () => undefined);
+    for (const end of [client, flusher]) end.on("error", () => undefined);
     try {
       await client.connect();
-      const { rows } = await client.query<{ pid: number; since: string; encoding: string; commit: string }>(
+      const { rows } = await client.query<{ pid: number; since: string; encoding: string }>(
         `SELECT pg_backend_pid() AS pid, current_setting('server_encoding') AS encoding,
-           current_setting('synchronous_commit') AS commit,
            (SELECT backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()) AS since`,
       );
-      const { pid, since, encoding, commit } = rows[0]!;
+      const { pid, since, encoding } = rows[0]!;
       if (encoding !== "UTF8") {
         throw new PonasError("bad-input", `${name} has the encoding ${encoding}; the pool needs UTF8.`, {
           cure: "make the database with ENCODING 'UTF8'",
         });
       }
-      // What is acknowledged must be on disk; stronger settings stay as they are.
-      if (commit === "off") await client.query("SET synchronous_commit = on");
       await takeLock(client);
-      const connection: Held = { client, backend: { pid, since }, alive: true };
-      client.on("end", () => lose(connection));
-      client.on("error", () => lose(connection));
+      await client.query("SET synchronous_commit = off");
+      await flusher.connect();
+      const { rows: settings } = await flusher.query<{ commit: string }>(
+        "SELECT current_setting('synchronous_commit') AS commit",
+      );
+      // Stronger settings, as waiting for a standby, stay as they are.
+      if (settings[0]!.commit === "off") await flusher.query("SET synchronous_commit = on");
+      const connection: Held = { client, flusher, backend: { pid, since }, written: 0, flushed: 0, alive: true };
+      for (const end of [client, flusher]) {
+        end.on("end", () => lose(connection));
+        end.on("error", () => lose(connection));
+      }
       return connection;
     } catch (error) {
-      void client.end().catch(() => undefined);
+      for (const end of [client, flusher]) void end.end().catch(() => undefined);
       throw explain(error, name);
     }
   }
@@ -180,8 +201,12 @@ function createServerLink(url: string, { log, timing }: { readonly log?: Log; re
   function lose(connection: Held): void {
     if (!connection.alive) return;
     connection.alive = false;
-    if (held === connection) held = null;
+    for (const end of [connection.client, connection.flusher]) end.connection.stream.destroy();
+    if (held !== connection) return;
+    held = null;
+    losses++;
     if (ended.aborted) return;
+    for (const listener of listeners) listener();
     log?.warn(`${name} has ended the connection; connecting again.`);
     reconnect();
   }
@@ -191,7 +216,7 @@ function createServerLink(url: string, { log, timing }: { readonly log?: Log; re
       for (let pause = timing.firstPauseMs; !ended.aborted; pause = Math.min(2 * pause, timing.lastPauseMs)) {
         try {
           const connection = await connect();
-          if (ended.aborted) return connection.client.end();
+          if (ended.aborted) return void (await Promise.all([connection.client.end(), connection.flusher.end()]));
           held = connection;
           previous = connection.backend;
           log?.info(`${name} is back.`);
@@ -235,16 +260,14 @@ function createServerLink(url: string, { log, timing }: { readonly log?: Log; re
     } catch (error) {
       // Nobody knows what became of a statement that is not answered: this connection is given up.
       const failure = explain(error, name);
-      if (failure instanceof PonasError && failure.code === "unavailable") {
-        on.client.connection.stream.destroy();
-        lose(on);
-      }
+      if (failure instanceof PonasError && failure.code === "unavailable") lose(on);
       throw failure;
     }
     // A transaction in which a failed statement was passed over is not committed, and says so only here.
     if (settled === "commit" && (result as { command?: string }).command === "ROLLBACK") {
       throw new Error("The transaction could not be committed: one of its statements had failed.");
     }
+    if (settled !== undefined || !/^\s*(select|begin)\b/i.test(text)) on.written++;
     return result;
   }
 
@@ -263,8 +286,41 @@ function createServerLink(url: string, { log, timing }: { readonly log?: Log; re
     return inTurn(async () => work(await connection(deadline)));
   }
 
+  /** Waits until what was committed so far is on disk. */
+  async function flush(on: Held): Promise<void> {
+    const wanted = on.written;
+    while (on.flushed < wanted) {
+      flushing ??= (async () => {
+        const covered = on.written;
+        try {
+          // Any commit that waits for the disk waits for all before it; this one writes nothing else.
+          await on.flusher.query("SELECT pg_logical_emit_message(true, 'ponas', '')");
+          on.flushed = covered;
+        } catch (error) {
+          lose(on);
+          throw explain(error, name);
+        }
+      })().finally(() => {
+        flushing = null;
+      });
+      await flushing;
+    }
+  }
+
+  async function durably<T>(work: () => T | Promise<T>): Promise<T> {
+    const before = losses;
+    const result = await work();
+    if (before === losses && held !== null) await flush(held);
+    if (before !== losses) {
+      throw new PonasError("unavailable", `${name} was lost before all was on disk; try again.`);
+    }
+    return result;
+  }
+
   let closed: Promise<void> | undefined;
   return {
+    durably,
+    onLoss: (listener: () => void): void => void listeners.push(listener),
     lost: losing.signal,
     run,
     alone,
@@ -302,8 +358,11 @@ function createServerLink(url: string, { log, timing }: { readonly log?: Log; re
         closing.abort();
         await connecting;
         if (held === null) return;
-        held.alive = false;
-        await held.client.end();
+        const on = held;
+        // Also what nobody waits for.
+        await flush(on).catch((error: unknown) => log?.warn((error as Error).message));
+        on.alive = false;
+        await Promise.all([on.client.end(), on.flusher.end()]);
       })),
   };
 }

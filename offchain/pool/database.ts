@@ -1,7 +1,7 @@
 /**
  * The manager's database: PostgreSQL, embedded in this process on a folder or a server of its own, with the same
- * tables and the same queries. What a transaction has written is on disk before its promise resolves, so that a kill
- * at any instant, of the manager or of the server, loses nothing that was acknowledged.
+ * tables and the same queries. What is said to others is said `durably`, so that a kill at any instant, of the manager
+ * or of the server, loses nothing that was acknowledged.
  */
 import type { PgDatabase, PgQueryResultHKT } from "drizzle-orm/pg-core";
 
@@ -21,6 +21,14 @@ export interface PoolDatabase {
   readonly queries: Queries;
   /** Fires, with a PonasError, when another manager has taken the database over: this one must stop. */
   readonly lost: AbortSignal;
+  /**
+   * Resolves with the work's result once everything that it has written is on disk. Whatever leaves the manager, an
+   * answer or a receipt, leaves it through this.
+   * @throws PonasError unavailable where the connection was lost meanwhile: nobody knows what of it was written
+   */
+  durably<T>(work: () => T | Promise<T>): Promise<T>;
+  /** Calls back when written state may have been lost: what is kept in memory of it is not to be relied upon. */
+  onLoss(listener: () => void): void;
   /** Closes it and gives it back; a second call does nothing. */
   close(): Promise<void>;
 }

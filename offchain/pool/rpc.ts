@@ -88,6 +88,7 @@ function faultOf(error: z.ZodError): string {
  * @param options.onOffence called for each message that breaks the protocol, with its reason
  * @param options.onDefect called for what a handler throws beside RpcError; the other side hears "internal error"
  * @param options.maxInFlight requests of the other side that may be worked on at once
+ * @param options.durably wraps the work on each request: its answer, good or bad, leaves when that resolves
  */
 export function createRpcPeer<Local extends Methods, Remote extends Methods>(options: {
   readonly serves: Local;
@@ -97,8 +98,10 @@ export function createRpcPeer<Local extends Methods, Remote extends Methods>(opt
   readonly onOffence: (reason: string) => void;
   readonly onDefect: (error: unknown, method: string) => void;
   readonly maxInFlight?: number;
+  readonly durably?: <T>(work: () => Promise<T>) => Promise<T>;
 }): RpcPeer<Remote> {
   const { serves, handlers, calls, send, onOffence, onDefect, maxInFlight = 8 } = options;
+  const { durably = (work) => work() } = options;
   interface Waiting {
     readonly method: string;
     readonly answer: (value: unknown) => void;
@@ -139,12 +142,22 @@ export function createRpcPeer<Local extends Methods, Remote extends Methods>(opt
     inFlight++;
     const afterwards: (() => void)[] = [];
     try {
-      const result = await handlers[method]!(params.data as never, { afterReply: (work) => afterwards.push(work) });
-      if (id !== null) transmit({ jsonrpc: "2.0", id, result });
+      const context: CallContext = { afterReply: (work) => afterwards.push(work) };
+      const outcome = await durably(async () => {
+        try {
+          return { result: await handlers[method]!(params.data as never, context) };
+        } catch (error) {
+          return { error };
+        }
+      });
+      if ("error" in outcome) throw outcome.error;
+      if (id !== null) transmit({ jsonrpc: "2.0", id, result: outcome.result });
     } catch (error) {
-      if (!(error instanceof RpcError)) onDefect(error, method);
+      const delayed = error instanceof PonasError && error.retryable;
+      if (!(error instanceof RpcError) && !delayed) onDefect(error, method);
       if (id !== null) {
         if (error instanceof RpcError) answerError(id, error.code, error.message);
+        else if (delayed) answerError(id, RPC_ERROR.retry, error.message);
         else answerError(id, RPC_ERROR.internal, "An internal error; try again later.");
       }
     } finally {

@@ -1,5 +1,4 @@
 import { expect } from "chai";
-import { sql } from "drizzle-orm";
 import pg from "pg";
 import { pino } from "pino";
 
@@ -118,8 +117,8 @@ describe("A pool's database on a server", function () {
   });
 
   it("waits for a server that is killed and comes back, and gives up waiting after its patience", async () => {
-    const { queries } = await opened(url, { timing: { ...QUICK, patienceMs: 300 } });
-    await queries.insert(miners).values(row(1));
+    const { queries, durably } = await opened(url, { timing: { ...QUICK, patienceMs: 300 } });
+    await durably(() => queries.insert(miners).values(row(1)));
     await server.crash();
     const started = performance.now();
     const failures = await Promise.all([1, 2, 3].map(() => failureOf(queries.select().from(miners))));
@@ -152,11 +151,42 @@ describe("A pool's database on a server", function () {
     await other.end();
   });
 
-  it("keeps what it promises where the server is set to promise less", async () => {
+  it("says nothing durably before it is on disk, waits for the disk once for many, and keeps that over a crash", async () => {
     await server.sql("ALTER ROLE owner SET synchronous_commit = off");
-    const { queries } = await opened();
-    const { rows } = (await queries.execute(sql`SHOW synchronous_commit`)) as unknown as { rows: object[] };
-    expect(rows).to.deep.equal([{ synchronous_commit: "on" }]);
+    const { queries, durably } = await opened();
+    const insert = (n: number) => durably(() => queries.transaction((tx) => tx.insert(miners).values(row(n))));
+    for (let round = 0; round < 3; round++) {
+      const told: number[] = [];
+      const writing = Array.from({ length: 30 }, (_, at) => {
+        const n = 100 * (round + 1) + at;
+        return insert(n).then(
+          () => told.push(n),
+          () => undefined,
+        );
+      });
+      while (told.length < 5) await sleep(1);
+      await server.crash();
+      await server.start();
+      await Promise.all(writing);
+      const kept = new Set((await queries.select().from(miners)).map(({ firstSeen }) => firstSeen));
+      expect(told.filter((n) => !kept.has(n))).to.deep.equal([]);
+    }
     await server.sql("ALTER ROLE owner RESET synchronous_commit");
+  });
+
+  it("does not say durably what was written before its connection was lost", async () => {
+    const { queries, durably, onLoss } = await opened();
+    let losses = 0;
+    onLoss(() => losses++);
+    const error = await failureOf(
+      durably(async () => {
+        await queries.insert(miners).values(row(1));
+        await cut();
+        await queries.select().from(miners);
+      }),
+    );
+    expect(error.code).to.equal("unavailable");
+    expect(losses).to.equal(1);
+    await durably(() => queries.select().from(miners));
   });
 });
