@@ -3,26 +3,28 @@
  * Its transport is handed in (a channel of text messages a miner), its state is in the database, and it may be killed
  * at any instant: what it has acknowledged is written.
  */
-import { and, eq, ne } from "drizzle-orm";
+import { and, eq, inArray, isNotNull, ne } from "drizzle-orm";
 
 import { networkShapes } from "../evaluation/shapes.ts";
-import { parseWith, type Space } from "../protocol/architecture.ts";
+import { parseWith } from "../protocol/architecture.ts";
 import { PonasError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
 import { createRandom } from "../protocol/random.ts";
-import { randomSubsets } from "../search/partition.ts";
 import { sampleArchitecture } from "../search/spaces.ts";
 import { DEFAULT_STRATEGY, type StrategyName } from "../search/strategies.ts";
 import type { Samples } from "../training/datasets.ts";
 import type { PoolDatabase, Queries } from "./database.ts";
-import { expireLeases } from "./leases.ts";
-import { CLOSE } from "./messages.ts";
+import { readDecisions, type DecisionQuery } from "./decisions.ts";
+import { isStrong, type LeaseTask } from "./leases.ts";
+import { openParts } from "./parts.ts";
+import { CLOSE, type Decision } from "./messages.ts";
 import type { PointsLeaf } from "./points-tree.ts";
 import { issueReceipts, pointsOf, scoreShares, writeSharesFile } from "./points.ts";
 import { createProposer } from "./proposals.ts";
 import { readBest, readShares, readStatus, type AcceptedShare, type BestModel, type PoolStatus } from "./reads.ts";
 import { DEFAULT_RULES, type PoolRules } from "./rules.ts";
-import { leases, tasks } from "./schema.ts";
+import { createSchedule } from "./schedule.ts";
+import { leases, parts, sessions, tasks } from "./schema.ts";
 import { createSerial } from "./serial.ts";
 import { createSessions, type Channel, type Link, type OpenTask } from "./sessions.ts";
 import { createShareDesk, type Evaluate } from "./shares.ts";
@@ -59,6 +61,8 @@ export interface PoolManager {
   /** The file of credited shares (`writeSharesFile`), after `points`. */
   sharesFile(taskId: bigint): Promise<Uint8Array>;
   status(): Promise<PoolStatus>;
+  /** What the manager has decided in a task, and why, in order. */
+  decisions(query: DecisionQuery): Promise<Decision[]>;
   /** Ends all links and waits for what is being written. The database stays open: it is its opener's. */
   stop(): Promise<void>;
 }
@@ -117,6 +121,7 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
     }
     if (open !== null && open.taskId !== taskId) await closeTask(`The pool has gone on to task ${taskId}.`);
     const now = clock();
+    const typical = typicalMacs(task);
     const row = await writing(() =>
       queries.transaction(async (tx) => {
         const others = await tx
@@ -125,17 +130,23 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
           .where(and(ne(tasks.taskId, taskId), eq(tasks.closed, false)))
           .returning({ taskId: tasks.taskId });
         for (const other of others) await letGo(tx, other.taskId);
-        const subspaces = partition(descriptor.space, taskId);
-        await tx
+        const fresh = await tx
           .insert(tasks)
-          .values({ taskId, descriptor, subspaces, seed, openedAt: now, endsAt })
-          .onConflictDoNothing();
+          .values({ taskId, descriptor, subspaces: [], seed, openedAt: now, endsAt })
+          .onConflictDoNothing()
+          .returning({ taskId: tasks.taskId });
+        if (fresh.length > 0)
+          await divide(tx, { taskId, descriptor, seed, openedAt: now, endsAt, typicalMacs: typical });
         await tx.update(tasks).set({ endsAt }).where(eq(tasks.taskId, taskId));
         // The manager was away, not the miners: whoever held a lease has a heartbeat's time to come back.
         await tx
           .update(leases)
           .set({ heartbeatBy: now + rules.heartbeatMs })
           .where(and(eq(leases.taskId, taskId), eq(leases.state, "live")));
+        await tx
+          .update(parts)
+          .set({ keptUntil: now + rules.heartbeatMs })
+          .where(and(eq(parts.taskId, taskId), isNotNull(parts.sessionId)));
         const [written] = await tx.select().from(tasks).where(eq(tasks.taskId, taskId));
         return written!;
       }),
@@ -145,30 +156,20 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
       throw new PonasError("bad-input", `Task ${taskId} was opened before with another descriptor.`);
     }
     if (row.closed) throw new PonasError("bad-input", `The pool's work on task ${taskId} is over.`);
-    open = {
-      taskId,
-      descriptor,
-      validation,
-      subspaceCount: row.subspaces.length,
-      openedAt: row.openedAt,
-      endsAt,
-      typicalMacs: typicalMacs(task),
-      proposer: createProposer({
-        taskId,
-        descriptor,
-        subspaces: row.subspaces,
-        seed: row.seed,
-        rules,
-        strategy,
-        log,
-      }),
-    };
+    const proposer = createProposer({ taskId, descriptor, seed: row.seed, rules, strategy, log });
+    const { openedAt } = row;
+    const leasing: LeaseTask = { taskId, descriptor, seed: row.seed, openedAt, endsAt, typicalMacs: typical };
+    open = { ...leasing, validation, proposer, schedule: createSchedule({ task: leasing, proposer, rules }) };
     links.announce();
   }
 
-  function partition(space: Space, taskId: bigint): Space[] {
-    if (rules.subspaces === 0) return [];
-    return randomSubsets(space, rules.subspaces, createRandom(`${seed}/${taskId}/partition`).integer(2 ** 32));
+  /** Divides a new task's space, for the strong miners that are connected. */
+  async function divide(tx: Queries, task: LeaseTask): Promise<void> {
+    const online = links.online();
+    const here = online.length === 0 ? [] : await tx.select().from(sessions).where(inArray(sessions.id, online));
+    const speeds = here.map(({ speed }) => speed).filter((speed) => isStrong(task, speed, rules));
+    const subspaces = await openParts(tx, task, rules, speeds, task.openedAt);
+    if (subspaces.length > 0) await tx.update(tasks).set({ subspaces }).where(eq(tasks.taskId, task.taskId));
   }
 
   function typicalMacs({ taskId, descriptor }: PoolTask): number {
@@ -205,8 +206,16 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
 
   async function sweep(): Promise<void> {
     const task = open;
-    const slow = task === null ? [] : await writing(() => expireLeases(queries, task.taskId, clock()));
-    links.sweep(new Set(slow));
+    links.sweep(new Set(task === null ? [] : await writing(() => look(task))));
+  }
+
+  async function look({ schedule }: OpenTask): Promise<string[]> {
+    try {
+      return await queries.transaction((tx) => schedule.sweep(tx, clock()));
+    } catch (error) {
+      schedule.forget();
+      throw error;
+    }
   }
 
   async function points(taskId: bigint, { test, signal: wanted }: PointsRequest): Promise<PointsLeaf[]> {
@@ -235,6 +244,7 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
     shares: (taskId) => readShares(queries, taskId),
     sharesFile: (taskId) => writeSharesFile(queries, identity, taskId),
     status: () => readStatus(queries, open, links.online(), rules),
+    decisions: (query) => readDecisions(queries, query),
     async stop() {
       if (signal.aborted) return;
       stopping.abort();

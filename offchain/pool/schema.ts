@@ -152,6 +152,7 @@ export const parts = pgTable(
     taskId: task().notNull(),
     part: integer("part").notNull(),
     space: jsonb("space").$type<SearchSpace>().notNull(),
+    bits: doublePrecision("bits").notNull(),
     parent: integer("parent"),
     weight: doublePrecision("weight"),
     best: doublePrecision("best").notNull().default(0),

@@ -12,7 +12,7 @@ import type { Log } from "../protocol/log.ts";
 import { createCheckpointDesk } from "./checkpoints.ts";
 import type { Queries } from "./database.ts";
 import { readDecisions } from "./decisions.ts";
-import { bestShare, jobOf, keepAlive, nextLease, type LeaseTask } from "./leases.ts";
+import { bestShare, jobOf, keepAlive, type LeaseTask } from "./leases.ts";
 import {
   CLOSE,
   MANAGER_METHODS,
@@ -27,13 +27,14 @@ import { chunkAnswer, fetchModelBytes } from "./model-transfer.ts";
 import { latestReceipt } from "./points.ts";
 import { createRpcPeer, RpcError, type CallContext, type Handlers, type RpcPeer } from "./rpc.ts";
 import type { PoolRules } from "./rules.ts";
+import type { Schedule } from "./schedule.ts";
 import { checkpoints, leases, miners, models, sessions, shares, type LeaseRow, type SessionRow } from "./schema.ts";
 import type { Serial } from "./serial.ts";
 import type { ShareDesk, ShareTask, Verdict } from "./shares.ts";
 import { authorizeData, isSignedBy, type PoolIdentity } from "./signatures.ts";
 
 /** The task that is worked on. */
-export type OpenTask = LeaseTask & ShareTask;
+export type OpenTask = LeaseTask & ShareTask & { readonly schedule: Schedule };
 
 /** What the pool works on at the moment. */
 export interface Work {
@@ -120,7 +121,7 @@ export function createSessions(options: {
       const { lease, job } = await writing(() =>
         queries.transaction(async (tx) => {
           const [row] = await tx.select().from(sessions).where(eq(sessions.id, session.id));
-          const own = await nextLease(tx, { task, session: row!, now: clock(), rules, proposer: task.proposer });
+          const own = await task.schedule.lease(tx, row!, clock());
           return { lease: own, job: await jobOf(tx, own) };
         }),
       );
@@ -128,7 +129,7 @@ export function createSessions(options: {
       connection.lease = lease.id;
       connection.peer.notify("mining.notify", { job });
     } catch (error) {
-      task.proposer.forget();
+      task.schedule.forget();
       connection.lease = null;
       log.warn({ miner: session.miner }, `No job for ${session.miner}: ${explainError(error)}`);
       connection.peer.notify("mining.notify", { job: null, reason: explainError(error).slice(0, 500) });

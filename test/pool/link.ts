@@ -102,7 +102,7 @@ describe("A miner's link to its pool", function () {
   after(cleanUp);
 
   it("carries jobs, shares, models and targets", async () => {
-    await serve({ rules: { neighbourShare: 0 } });
+    await serve({ rules: { neighbourShare: 0, reseedShare: 0 } });
     await pool.manager.openTask(taskOf(1n));
     const targets: number[] = [];
     const ada = connect(1, { handlers: { onTarget: ({ best }) => targets.push(best.correct) } });
@@ -124,7 +124,7 @@ describe("A miner's link to its pool", function () {
     const { descriptor } = task;
     const space = { ...descriptor.space, ...wide };
     const big = { ...task, descriptor: { ...descriptor, space, maxModelBytes: 1_000_000 } };
-    await serve({ rules: { neighbourShare: 0 } });
+    await serve({ rules: { neighbourShare: 0, reseedShare: 0 } });
     await pool.manager.openTask(big);
     const ada = connect(1);
     const job = await ada.nextJob();

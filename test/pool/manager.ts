@@ -92,7 +92,7 @@ describe("The pool's manager", function () {
     });
 
     it("leases the best model to a weak miner, hands over its bytes to that miner alone, and explores with it before there is one", async () => {
-      await start({ rules: { neighbourShare: 0 } });
+      await start({ rules: { neighbourShare: 0, reseedShare: 0 } });
       await pool.manager.openTask(taskOf(1n));
       const weak = await miner(1).join(SLOW);
       const first = await weak.job(0);
@@ -407,7 +407,7 @@ describe("The pool's manager", function () {
     });
 
     it("takes one model once, whoever hands it in", async () => {
-      await start({ rules: { neighbourShare: 0 } });
+      await start({ rules: { neighbourShare: 0, reseedShare: 0 } });
       await pool.manager.openTask(taskOf(1n));
       const ada = await miner(1).join();
       const trial = await ada.finish(await ada.job(0));
@@ -531,7 +531,7 @@ describe("The pool's manager", function () {
 
   describe("with points", () => {
     it("counts each share on the released test set above its lease's baseline, once, and receipts it", async () => {
-      await start({ rules: { neighbourShare: 0 } });
+      await start({ rules: { neighbourShare: 0, reseedShare: 0 } });
       await pool.manager.openTask(taskOf(3n));
       const ada = await miner(1).join();
       for (let round = 0; round < 4; round++) await ada.finish(await ada.job(round));

@@ -6,6 +6,8 @@ CREATE TABLE parts (
   part integer NOT NULL,
   -- ten lists, or boxes; what is left of it after it was split
   space jsonb NOT NULL,
+  -- binary logarithm of the number of its architectures
+  bits double precision NOT NULL,
   -- the part it was split off, or null
   parent integer,
   -- the speed in MAC/s that its size was made for; null where sizes follow no speed
@@ -15,7 +17,7 @@ CREATE TABLE parts (
   trials integer NOT NULL DEFAULT 0,
   -- the strong miner's session that searches it; null: nobody
   session_id text REFERENCES sessions (id),
-  -- trials when its holder got it
+  -- trials when its holder got it, or when it was last split
   trials_before integer NOT NULL DEFAULT 0,
   -- a holder without a lease keeps it at least until then
   kept_until bigint NOT NULL DEFAULT 0,
