@@ -200,6 +200,8 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
   let checkpointMs = 0;
   /** the manager ended the last link because this miner, or everyone together, asked too much of it */
   let heldOff = false;
+  /** this miner ended the last link, since there was nothing to be had from the other end */
+  let givenUp = false;
   /** models that are offered as checkpoints right now */
   const offered = new Map<Hex, Uint8Array>();
 
@@ -306,6 +308,7 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
     let left: string | null = null;
     const leave = (reason: string): void => {
       left ??= reason;
+      givenUp = true;
       socket.terminate();
     };
     const manager = serve(socket, leave);
@@ -429,7 +432,7 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
       if (signal.aborted || fatal !== null) break;
       if (performance.now() - start > timing.lastPauseMs) {
         pause = timing.firstPauseMs;
-        said.clear();
+        if (!givenUp) said.clear();
       }
       const sentence = `No link to the pool at ${url}: ${why}${why.endsWith(".") ? "" : "."} Trying again.`;
       if (said.has(sentence)) log.debug(sentence);
@@ -437,7 +440,7 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
       said.add(sentence);
       // One that asks to be left in peace is.
       if (heldOff) pause = timing.lastPauseMs;
-      heldOff = false;
+      [heldOff, givenUp] = [false, false];
       await sleep(jittered(pause), signal).catch(() => undefined);
       pause = Math.min(2 * pause, timing.lastPauseMs);
     }

@@ -3,7 +3,6 @@
  * to them and hand it in. A miner that is stopped gives its leases back, with what its trainings have come to.
  */
 import { decodeModel, modelRoot } from "../evaluation/model.ts";
-import type { ChainClient } from "../protocol/chain-client.ts";
 import { PonasError, explainError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
 import { sleep } from "../protocol/wait.ts";
@@ -11,7 +10,7 @@ import type { Checkpoint } from "../training/train.ts";
 import type { TrainingWorker } from "../training/worker.ts";
 import { percent } from "./claimant.ts";
 import type { MinerJob, PoolConnection, ShareVerdict } from "./pool-connection.ts";
-import { createRegistry, type Registry } from "./registry.ts";
+import type { TaskState } from "./registry.ts";
 import type { TaskFiles } from "./task-files.ts";
 
 /** A training process and the link whose leases it works off: the speed that the pool measures there is its own. */
@@ -21,7 +20,8 @@ export interface PoolWorker {
 }
 
 export interface JobOptions {
-  readonly chain: ChainClient;
+  /** a task as the chain has it */
+  readonly taskOf: (taskId: bigint) => Promise<TaskState>;
   readonly workers: readonly PoolWorker[];
   readonly files: TaskFiles;
   /** share of the time to use, above 0 and up to 1 */
@@ -52,13 +52,12 @@ interface Tally {
  */
 export async function runJobs(options: JobOptions): Promise<void> {
   const { workers, log } = options;
-  const registry = createRegistry(options.chain);
   const tally: Tally = { trials: 0, best: 0 };
   const shutOut: PonasError[] = [];
   await Promise.all(
     workers.map(async (worker, index) => {
       try {
-        await runWorker(worker, log.child(workers.length === 1 ? {} : { worker: index }), registry, tally, options);
+        await runWorker(worker, log.child(workers.length === 1 ? {} : { worker: index }), tally, options);
       } catch (error) {
         if (!(error instanceof PonasError && error.code === "pool")) throw error;
         const news = !shutOut.some(({ message }) => message === error.message);
@@ -74,9 +73,8 @@ export async function runJobs(options: JobOptions): Promise<void> {
 async function runWorker(
   { connection, worker }: PoolWorker,
   log: Log,
-  registry: Registry,
   tally: Tally,
-  { files, throttle, onTask, signal }: JobOptions,
+  { taskOf, files, throttle, onTask, signal }: JobOptions,
 ): Promise<void> {
   let pause = FIRST_PAUSE_MS;
   while (!signal.aborted) {
@@ -117,7 +115,7 @@ async function runWorker(
 
   async function runTrial(job: MinerJob, progress: Progress): Promise<void> {
     const { lease, taskId, kind, architecture, seed, epochsBefore } = job;
-    const task = await registry.task(taskId);
+    const task = await taskOf(taskId);
     const train = await files.samples(task, "train");
     const validation = await files.samples(task, "validation");
     log.info(
@@ -151,7 +149,10 @@ async function runWorker(
         architecture,
         seed,
         epochs: epochsRun,
-        trainLoss: trainLoss.map((loss) => (Number.isFinite(loss) ? loss : null)),
+        // A loss that was no number any more ended the trial; it stands as null behind the others.
+        trainLoss: [...trainLoss, ...(outcome.diverged ? [NaN] : [])].map((loss) =>
+          Number.isFinite(loss) ? loss : null,
+        ),
         validation: score,
         seconds,
         flops,

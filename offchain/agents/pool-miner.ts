@@ -47,7 +47,8 @@ export interface PoolMinerOptions {
 export async function runPoolMiner(options: PoolMinerOptions): Promise<void> {
   const { log, signal, state } = options;
   const work = createWorkList(state, "pool-miner");
-  const jobs = runJobs({ ...options, onTask: (taskId) => work.add(taskId) }).catch((error: unknown) => {
+  const { task: taskOf } = createRegistry(options.chain);
+  const jobs = runJobs({ ...options, taskOf, onTask: (taskId) => work.add(taskId) }).catch((error: unknown) => {
     if (signal.aborted) return;
     if (!(error instanceof PonasError && error.code === "pool")) throw error;
     log.error({ event: "shut-out" }, `no more jobs, only claims of what was earned: ${explainError(error)}`);
