@@ -30,7 +30,7 @@ export interface PoolTerms {
   readonly objectionWindow: number;
   readonly settlementWindow: number;
   readonly receiptsWindow: number;
-  /** name of the points scheme: "performance" */
+  /** the points scheme's text (points-schemes.ts): "performance", … */
   readonly scheme: string;
 }
 
@@ -46,12 +46,22 @@ async function locatePool(chain: ChainClient, name: string) {
   return { factory, salt, pool, exists };
 }
 
-/** Creates the account's pool, or finds it where it was created before. */
+/**
+ * Creates the account's pool, or finds it where it was created before.
+ * @throws PonasError bad-input where it was created with another points scheme
+ */
 export async function ensurePool(chain: ChainClient, name: string, terms: PoolTerms): Promise<Address> {
   const { factory, salt, pool, exists } = await locatePool(chain, name);
-  if (exists) return pool;
   const { scheme, ...rest } = terms;
-  const params = { ...rest, manager: chain.account, schemeId: keccak256(Buffer.from(scheme, "utf8")) };
+  const schemeId = keccak256(Buffer.from(scheme, "utf8"));
+  if (exists) {
+    const before = await chain.read({ abi: poolAbi, address: pool, functionName: "terms", args: [] });
+    if (before.schemeId === schemeId) return pool;
+    throw new PonasError("bad-input", `The pool "${name}" was created with another points scheme than "${scheme}".`, {
+      cure: "name its scheme and its parameters with --scheme …, or create a pool with another --title",
+    });
+  }
+  const params = { ...rest, manager: chain.account, schemeId };
   await chain.send({ ...factory, functionName: "create", args: [params, salt] });
   return pool;
 }
@@ -145,6 +155,8 @@ export function createPoolContract(chain: ChainClient, address: Address) {
     },
 
     // ————— Objections —————
+
+    terms: () => chain.read({ ...at, functionName: "terms", args: [] }),
 
     /** What demanding a leaf of this reward's split costs. */
     bondFor: (reward: bigint): Promise<bigint> => chain.read({ ...at, functionName: "bondFor", args: [reward] }),

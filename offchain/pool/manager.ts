@@ -13,13 +13,17 @@ import { createRandom } from "../protocol/random.ts";
 import { sampleArchitecture } from "../search/spaces.ts";
 import { DEFAULT_STRATEGY, type StrategyName } from "../search/strategies.ts";
 import type { Samples } from "../training/datasets.ts";
+import { createAuditDesk } from "./audit-desk.ts";
+import { leastChance, openAudit } from "./audits.ts";
 import type { PoolDatabase, Queries } from "./database.ts";
 import { readDecisions, type DecisionQuery } from "./decisions.ts";
 import { isStrong, type LeaseTask } from "./leases.ts";
 import { openParts } from "./parts.ts";
 import { CLOSE, type Decision } from "./messages.ts";
+import { createModelCheck } from "./model-check.ts";
 import type { PointsLeaf } from "./points-tree.ts";
-import { issueReceipts, pointsOf, scoreShares, writeSharesFile } from "./points.ts";
+import { createScheme, type SchemeTerms } from "./points-schemes.ts";
+import { countShares, earlierTasks, issueReceipts, pointsOf, writeSharesFile } from "./points.ts";
 import { createProposer } from "./proposals.ts";
 import { readBest, readShares, readStatus, type AcceptedShare, type BestModel, type PoolStatus } from "./reads.ts";
 import { DEFAULT_RULES, type PoolRules } from "./rules.ts";
@@ -35,6 +39,10 @@ export interface PointsRequest {
   /** the released test set */
   readonly test: Samples;
   readonly signal: AbortSignal;
+  /** the pool's validation split, for audits that are still open; needed where another process had the task open */
+  readonly validation?: Samples;
+  /** Unix time in milliseconds until which models that miners still have may be waited for; `handOverMs` at most */
+  readonly until?: number;
 }
 
 export interface PoolManager {
@@ -54,8 +62,9 @@ export interface PoolManager {
   /** All accepted shares of a task in the order in which they came. */
   shares(taskId: bigint): Promise<AcceptedShare[]>;
   /**
-   * Counts every share on the released test set, issues the points receipts that are due, and returns each miner's
-   * points, ascending by account. Goes on where it was after a restart; asked again, it says the same.
+   * Asks for the models that are still with their miners, as far as they count, counts every share by the pool's scheme
+   * on the released test set, issues the points receipts that are due, and returns each miner's points, ascending by
+   * account. Goes on where it was after a restart; asked again, it says the same.
    */
   points(taskId: bigint, options: PointsRequest): Promise<PointsLeaf[]>;
   /** The file of credited shares (`writeSharesFile`), after `points`. */
@@ -78,6 +87,8 @@ export interface PoolManagerOptions {
   readonly rules?: Partial<PoolRules>;
   /** how explore trials are chosen; the default strategy where none is given */
   readonly strategy?: StrategyName;
+  /** how points are counted, as the pool's contract has it; `performance` where none is given */
+  readonly scheme?: SchemeTerms;
   /** Unix time in milliseconds */
   readonly clock?: () => number;
 }
@@ -89,14 +100,24 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
   const { database, identity, receiptKey, evaluate, seed, log } = options;
   const { strategy = DEFAULT_STRATEGY, clock = Date.now } = options;
   const rules: PoolRules = { ...DEFAULT_RULES, ...options.rules };
-  const { queries } = database;
+  const { queries, durably } = database;
   const stopping = new AbortController();
   const { signal } = stopping;
   const writing = createSerial();
   const evaluating = createSerial();
   let open: OpenTask | null = null;
   let idle = { reason: "The pool has not chosen a task yet.", final: false };
-  const desk = createShareDesk({ queries, identity, receiptKey, evaluate, writing, evaluating, clock, signal });
+  const scheme = createScheme(options.scheme ?? { name: "performance" });
+  const check = createModelCheck({ evaluate, evaluating, signal });
+  const desk = createShareDesk({
+    queries,
+    identity,
+    receiptKey,
+    check,
+    writing,
+    clock,
+    onTaken: () => auditing.wake(),
+  });
   const links = createSessions({
     queries,
     identity,
@@ -104,11 +125,29 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
     rules,
     desk,
     work: { task: () => open, idle: () => idle },
+    scheme: { text: scheme.text, unproven: scheme.unproven, auditRate: leastChance(rules.auditRate) },
+    onJoin: () => auditing.wake(),
+    writing,
+    durably,
+    clock,
+    log,
+    signal,
+  });
+
+  const auditing = createAuditDesk({
+    queries,
+    rules,
+    check,
+    owners: links,
+    collects: scheme.countsTest,
     writing,
     clock,
     log,
     signal,
   });
+
+  // What the search remembers may go beyond what was written: it is read again.
+  database.onLoss(() => open?.schedule.forget());
 
   async function openTask(task: PoolTask): Promise<void> {
     const { taskId, validation, endsAt } = task;
@@ -148,7 +187,7 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
           .set({ keptUntil: now + rules.heartbeatMs })
           .where(and(eq(parts.taskId, taskId), isNotNull(parts.sessionId)));
         const [written] = await tx.select().from(tasks).where(eq(tasks.taskId, taskId));
-        return written!;
+        return { ...written!, audit: await openAudit(tx, taskId, rules.auditRate) };
       }),
     );
     const before = poolTaskDescriptorSchema.parse(row.descriptor);
@@ -157,9 +196,10 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
     }
     if (row.closed) throw new PonasError("bad-input", `The pool's work on task ${taskId} is over.`);
     const proposer = createProposer({ taskId, descriptor, seed: row.seed, rules, strategy, log });
-    const { openedAt } = row;
+    const { openedAt, audit } = row;
     const leasing: LeaseTask = { taskId, descriptor, seed: row.seed, openedAt, endsAt, typicalMacs: typical };
-    open = { ...leasing, validation, proposer, schedule: createSchedule({ task: leasing, proposer, rules }) };
+    open = { ...leasing, validation, audit, proposer, schedule: createSchedule({ task: leasing, proposer, rules }) };
+    auditing.watch({ taskId, descriptor, validation });
     links.announce();
   }
 
@@ -218,7 +258,8 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
     }
   }
 
-  async function points(taskId: bigint, { test, signal: wanted }: PointsRequest): Promise<PointsLeaf[]> {
+  async function points(taskId: bigint, request: PointsRequest): Promise<PointsLeaf[]> {
+    const { test, signal: wanted, validation = null, until = Infinity } = request;
     if (open?.taskId === taskId) {
       throw new PonasError(
         "pool",
@@ -229,9 +270,13 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
     if (row === undefined) throw new PonasError("not-found", `The pool has never worked on task ${taskId}.`);
     const descriptor = poolTaskDescriptorSchema.parse(row.descriptor);
     const either = AbortSignal.any([wanted, signal]);
-    await scoreShares({ queries, taskId, descriptor, test, evaluate, evaluating, signal: either });
-    links.hand(await writing(() => issueReceipts({ queries, taskId, identity, receiptKey, clock })));
-    return pointsOf(queries, taskId);
+    await writing(() => queries.transaction((tx) => openAudit(tx, taskId, rules.auditRate)));
+    const earlier = await earlierTasks(queries, taskId, scheme);
+    await auditing.settle({ taskId, descriptor, validation }, { earlier, until, signal: either });
+    await countShares({ queries, taskId, descriptor, scheme, test, evaluate, evaluating, signal: either });
+    const issue = () => issueReceipts({ queries, taskId, scheme, identity, receiptKey, clock });
+    links.hand(await durably(() => writing(issue)));
+    return durably(() => pointsOf(queries, taskId, scheme));
   }
 
   return {
@@ -240,9 +285,10 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
     connect: links.connect,
     sweep,
     points,
-    best: (taskId) => readBest(queries, taskId),
-    shares: (taskId) => readShares(queries, taskId),
-    sharesFile: (taskId) => writeSharesFile(queries, identity, taskId),
+    best: (taskId) => durably(() => readBest(queries, taskId)),
+    shares: (taskId) => durably(() => readShares(queries, taskId)),
+    sharesFile: (taskId) =>
+      durably(() => writeSharesFile(queries, { taskId, scheme, identity, receiptKey: receiptKey.address })),
     status: () => readStatus(queries, open, links.online(), rules),
     decisions: (query) => readDecisions(queries, query),
     async stop() {
@@ -250,6 +296,7 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
       stopping.abort();
       links.endAll(CLOSE.goingAway, "The pool's manager is stopping.");
       await desk.idle();
+      await auditing.stop();
       await writing(() => Promise.resolve());
     },
   };

@@ -73,6 +73,8 @@ export const jobSchema = z.object({
     .nullable(),
   /** epochs that another miner has trained `initial` for; `settings` is what is left of the recipe */
   epochsBefore: z.int().min(0).max(100_000).default(0),
+  /** what the task's audits hang on, hashed (`auditCommitment`): the shares file reveals it */
+  auditCommitment: hash.optional(),
   /** Unix time by which the next heartbeat or the share must be there */
   heartbeatBy: milliseconds,
   /** Unix time at which the lease ends whatever happens */
@@ -150,6 +152,40 @@ export type Decision = z.infer<typeof decisionSchema>;
 /** Most decisions in one answer of `mining.decisions`. */
 export const MAX_DECISIONS = 100;
 
+export const schemeNoticeSchema = z.object({
+  /** name and parameters, as the pool's contract has them hashed */
+  text: z.string().max(200),
+  /** why the miners' word is a part of it; null where every point is counted from a model */
+  unproven: z.string().max(500).nullable(),
+  /** least chance of an audit, in millionths */
+  auditRate: z.int().min(1).max(1_000_000),
+});
+/** What a pool tells its miners of how it counts. */
+export type SchemeNotice = z.infer<typeof schemeNoticeSchema>;
+
+export const shareStandingSchema = z.object({
+  lease,
+  modelRoot: hash,
+  validation: tallySchema,
+  /** as of points-schemes.ts, or a later version's */
+  audit: z.string().max(20),
+  voided: z.boolean(),
+  /** why it counts for less than it might */
+  reason: z.string().max(2000).nullable(),
+  testCorrect: uint32.nullable(),
+  baseline: uint32.nullable(),
+  /** null until they are counted; may be below zero */
+  points: z
+    .string()
+    .regex(/^-?\d{1,78}$/)
+    .nullable(),
+});
+/** What has become of an accepted share. */
+export type ShareStanding = z.infer<typeof shareStandingSchema>;
+
+/** Most shares in one answer of `mining.shares`. */
+export const MAX_STANDINGS = 200;
+
 const nothing = z.object({});
 const modelRequest = z.object({ modelRoot: hash, offset: z.int().min(0) });
 const modelChunk = z.object({
@@ -179,10 +215,19 @@ export const MANAGER_METHODS = {
       /** shortest time between two checkpoints of a lease; 0: none are taken */
       checkpointMs: z.int().min(0).default(0),
       challenge: z.object({ nonce: hash, expiresAt: milliseconds }),
+      scheme: schemeNoticeSchema.optional(),
     }),
   },
   "mining.authorize": { params: z.object({ miner: address, signature }), result: nothing },
-  "mining.submit": { params: signedShareSchema, result: z.object({ receipt: signature, best: z.boolean() }) },
+  "mining.submit": {
+    params: signedShareSchema,
+    result: z.object({
+      receipt: signature,
+      best: z.boolean(),
+      /** whether the pool may still ask for the model */
+      keep: z.boolean().default(true),
+    }),
+  },
   "mining.heartbeat": {
     params: z.object({ lease, epoch: z.number().min(0).max(100_000) }),
     result: z.object({ heartbeatBy: milliseconds, endsAt: milliseconds }),
@@ -209,6 +254,15 @@ export const MANAGER_METHODS = {
     result: z.object({ decisions: z.array(decisionSchema).max(MAX_DECISIONS) }),
   },
   "mining.model": { params: modelRequest, result: modelChunk },
+  /** What has become of this miner's shares in a task, ascending by lease. */
+  "mining.shares": {
+    params: z.object({
+      taskId: integerString,
+      /** the shares of leases after this one */
+      after: z.int().min(0).default(0),
+    }),
+    result: z.object({ shares: z.array(shareStandingSchema).max(MAX_STANDINGS) }),
+  },
   "mining.points": {
     params: z.object({ taskId: integerString }),
     result: z.object({ receipt: pointsReceiptSchema.nullable() }),

@@ -33,14 +33,11 @@ export interface CountedTrial {
   readonly miner: Address;
   /** place in the pool's order of acceptance, over all tasks */
   readonly number: number;
-  readonly kind: "explore" | "exploit";
   /** right on the released test set; null where the model was not handed over to be counted */
   readonly testCorrect: number | null;
   /** of the released test set: by chance, ⌈samples / classes⌉, or what the parent has right */
   readonly baseline: number;
-  /** of the validation split: an exploit trial's own count and its parent's */
-  readonly validation: { readonly correct: number; readonly parent: number | null };
-  /** {@link leaseWork} */
+  /** {@link creditedWork} */
   readonly work: bigint;
   /** chance of an audit, in millionths */
   readonly chance: number;
@@ -87,16 +84,24 @@ export function leaseWork(architecture: Architecture, epochs: number, trainCount
   return (BigInt(trainingFlops(architecture, 1)) * BigInt(epochs) * BigInt(trainCount) + WORK_UNIT - 1n) / WORK_UNIT;
 }
 
+/**
+ * What of {@link leaseWork} is credited: of an exploit trial that is no better on the validation split than its parent
+ * nothing, since it may be the parent's weights handed back.
+ * @param parentCorrect of the parent; null for an explore trial
+ */
+export function creditedWork(work: bigint, correct: number, parentCorrect: number | null): bigint {
+  return parentCorrect !== null && correct <= parentCorrect ? 0n : work;
+}
+
 /** Right predictions on the released test set above the lease's baseline; none without the model. */
 function performanceOf({ testCorrect, baseline, voided }: CountedTrial): bigint {
   return voided || testCorrect === null ? 0n : BigInt(Math.max(0, testCorrect - baseline));
 }
 
-/** The lease's work. An exploit trial that is no better than its parent may be the parent's weights handed back. */
-function effortOf({ kind, validation, work, chance, audit, voided }: CountedTrial): bigint {
+/** The work that is credited for it; less than nothing where its model was drawn and is not to be had. */
+function effortOf({ work, chance, audit, voided }: CountedTrial): bigint {
   if (voided || audit === "false") return 0n;
-  if (audit === "missing" || audit === "due") return -missingCost(work, chance);
-  return kind === "exploit" && validation.correct <= (validation.parent ?? 0) ? 0n : work;
+  return audit === "missing" || audit === "due" ? -missingCost(work, chance) : work;
 }
 
 const sumOf = (values: readonly bigint[]): bigint => values.reduce((sum, value) => sum + value, 0n);

@@ -104,10 +104,23 @@ export const shares = pgTable("shares", {
   total: integer("total").notNull(),
   acceptedAt: time("accepted_at").notNull(),
   voided: boolean("voided").notNull().default(false),
+  work: amount("work").notNull().default(0n),
+  chance: integer("chance").notNull().default(1_000_000),
+  audit: text("audit", { enum: ["none", "due", "passed", "false", "missing"] }).notNull(),
+  holder: text("holder", { enum: ["manager", "miner", "nobody"] }).notNull(),
+  reason: text("reason"),
   testCorrect: integer("test_correct"),
   testTotal: integer("test_total"),
   baseline: integer("baseline"),
   points: amount("points"),
+});
+
+export const audits = pgTable("audits", {
+  taskId: task().primaryKey(),
+  secret: hex("secret").notNull(),
+  rate: integer("rate").notNull(),
+  handOverBy: time("hand_over_by"),
+  testCount: integer("test_count"),
 });
 
 export const receipts = pgTable(

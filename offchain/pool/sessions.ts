@@ -10,7 +10,9 @@ import type { Address, Hex } from "../protocol/bytes.ts";
 import { PonasError, explainError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
 import { createCheckpointDesk } from "./checkpoints.ts";
-import type { Queries } from "./database.ts";
+import { auditCommitment } from "./audit-draw.ts";
+import type { ModelOwners } from "./audit-desk.ts";
+import type { PoolDatabase, Queries } from "./database.ts";
 import { readDecisions } from "./decisions.ts";
 import { bestShare, jobOf, keepAlive, type LeaseTask } from "./leases.ts";
 import {
@@ -21,10 +23,12 @@ import {
   RPC_ERROR,
   type Benchmark,
   type PointsReceipt,
+  type SchemeNotice,
   type SignedShare,
 } from "./messages.ts";
 import { chunkAnswer, fetchModelBytes } from "./model-transfer.ts";
 import { latestReceipt } from "./points.ts";
+import { readStandings } from "./reads.ts";
 import { createRpcPeer, RpcError, type CallContext, type Handlers, type RpcPeer } from "./rpc.ts";
 import type { PoolRules } from "./rules.ts";
 import type { Schedule } from "./schedule.ts";
@@ -60,7 +64,7 @@ export interface Link {
   closed(): void;
 }
 
-export interface Sessions {
+export interface Sessions extends ModelOwners {
   /** Takes a miner's new connection. */
   connect(channel: Channel): Link;
   /** The work has begun or ended: tells everyone the target and a job, or that there is none. */
@@ -82,6 +86,8 @@ interface Connection {
   session: { readonly id: string; readonly miner: Address } | null;
   /** the lease that the miner was last told of */
   lease: number | null;
+  /** a job is being found for it; "again": and another must be looked for then */
+  giving: boolean | "again";
   end(code: number, reason: string): void;
 }
 
@@ -95,21 +101,43 @@ export function createSessions(options: {
   readonly rules: PoolRules;
   readonly desk: ShareDesk;
   readonly work: Work;
+  /** how the pool counts, as miners are told */
+  readonly scheme: SchemeNotice;
+  /** an authorised miner has come */
+  readonly onJoin: () => void;
   /** the order in which the manager writes */
   readonly writing: Serial;
+  /** what is said to a miner is said when all that it rests on is on disk */
+  readonly durably: PoolDatabase["durably"];
   readonly clock: () => number;
   readonly log: Log;
   readonly signal: AbortSignal;
 }): Sessions {
-  const { queries, identity, receiptKey, rules, desk, work, writing, clock, log, signal } = options;
+  const { queries, identity, receiptKey, rules, desk, work, scheme, onJoin, writing, durably, clock, log, signal } =
+    options;
   const connections = new Set<Connection>();
   const kept = createCheckpointDesk({ queries, rules, writing, clock });
   const authorised = (): Connection[] => [...connections].filter((connection) => connection.session !== null);
   const sameSession = (id: string): Connection[] => authorised().filter((other) => other.session!.id === id);
   const sameMiner = (miner: Address): Connection[] => authorised().filter((other) => other.session!.miner === miner);
 
-  /** Tells a miner of the lease that is its own now; it never hears of one that is not written. */
+  /** Tells a miner of the lease that is its own now; one at a time for each link, however often it is asked for. */
   async function giveJob(connection: Connection): Promise<void> {
+    if (connection.giving !== false) {
+      connection.giving = "again";
+      return;
+    }
+    try {
+      do {
+        connection.giving = true;
+        await findJob(connection);
+      } while ((connection.giving as boolean | "again") === "again");
+    } finally {
+      connection.giving = false;
+    }
+  }
+
+  async function findJob(connection: Connection): Promise<void> {
     const { session } = connection;
     if (session === null || !connections.has(connection)) return;
     const task = work.task();
@@ -118,12 +146,17 @@ export function createSessions(options: {
       return connection.peer.notify("mining.notify", { job: null, reason: work.idle().reason });
     }
     try {
-      const { lease, job } = await writing(() =>
-        queries.transaction(async (tx) => {
-          const [row] = await tx.select().from(sessions).where(eq(sessions.id, session.id));
-          const own = await task.schedule.lease(tx, row!, clock());
-          return { lease: own, job: await jobOf(tx, own) };
-        }),
+      const { lease, job } = await durably(() =>
+        writing(() =>
+          queries.transaction(async (tx) => {
+            const [row] = await tx.select().from(sessions).where(eq(sessions.id, session.id));
+            const own = await task.schedule.lease(tx, row!, clock());
+            return {
+              lease: own,
+              job: { ...(await jobOf(tx, own)), auditCommitment: auditCommitment(task.audit.secret) },
+            };
+          }),
+        ),
       );
       if (work.task() !== task || !connections.has(connection)) return;
       connection.lease = lease.id;
@@ -131,6 +164,8 @@ export function createSessions(options: {
     } catch (error) {
       task.schedule.forget();
       connection.lease = null;
+      // A database that is away is no news for a miner: the job that it may have is still its own.
+      if (error instanceof PonasError && error.retryable) return;
       log.warn({ miner: session.miner }, `No job for ${session.miner}: ${explainError(error)}`);
       connection.peer.notify("mining.notify", { job: null, reason: explainError(error).slice(0, 500) });
     }
@@ -139,7 +174,7 @@ export function createSessions(options: {
   async function giveTarget(to: readonly Connection[]): Promise<void> {
     const task = work.task();
     if (task === null) return;
-    const best = await bestShare(queries, task.taskId);
+    const best = await durably(() => bestShare(queries, task.taskId));
     if (best === undefined) return;
     const target = { taskId: best.taskId, best: { correct: best.correct, total: best.total } };
     for (const { peer } of to) peer.notify("mining.set_target", target);
@@ -148,7 +183,8 @@ export function createSessions(options: {
   /** Pushes are not part of an answer: what fails in one is logged, and the next sweep makes up for it. */
   function push(work: Promise<void>): void {
     work.catch((error: unknown) => {
-      if (!signal.aborted) log.error({ err: error }, `A push to a miner failed: ${explainError(error)}`);
+      if (!signal.aborted && !(error instanceof PonasError && error.retryable))
+        log.error({ err: error }, `A push to a miner failed: ${explainError(error)}`);
     });
   }
 
@@ -180,6 +216,7 @@ export function createSessions(options: {
       handlers: handlersFor(() => connection, offend),
       calls: MINER_METHODS,
       send: (text) => channel.send(text),
+      durably,
       onOffence: offend,
       onDefect: (error, method) => {
         if (!signal.aborted) log.error({ err: error }, `${method} failed: ${explainError(error)}`);
@@ -192,6 +229,7 @@ export function createSessions(options: {
       subscribed: null,
       session: null,
       lease: null,
+      giving: false,
       end,
     };
     if (signal.aborted) end(CLOSE.goingAway, "The pool's manager is stopping.");
@@ -223,7 +261,7 @@ export function createSessions(options: {
         const { chainId, pool } = identity;
         const { challenge } = connection;
         const { heartbeatMs, checkpointMs } = rules;
-        return { session: token, chainId, pool, receiptKey, heartbeatMs, checkpointMs, challenge };
+        return { session: token, chainId, pool, receiptKey, heartbeatMs, checkpointMs, challenge, scheme };
       },
 
       "mining.authorize": async ({ miner, signature }, context) => {
@@ -263,13 +301,11 @@ export function createSessions(options: {
             { lease: signed.share.lease, miner, ...signed.share.validation },
             `Share of ${miner}: ${signed.share.validation.correct} of ${signed.share.validation.total}${verdict.best ? ", the best so far" : ""}.`,
           );
-          return { receipt: verdict.receipt, best: verdict.best };
+          return { receipt: verdict.receipt, best: verdict.best, keep: verdict.keep };
         }
         if (verdict.kind === "false") {
           log.warn({ lease: signed.share.lease, miner }, `${miner} is banned: ${verdict.reason}`);
-          context.afterReply(() => {
-            for (const other of sameMiner(miner)) other.end(CLOSE.banned, verdict.reason);
-          });
+          context.afterReply(() => bar(miner, verdict.reason));
           throw new RpcError(RPC_ERROR.banned, verdict.reason);
         }
         if (verdict.offence) offend(verdict.reason);
@@ -368,6 +404,11 @@ export function createSessions(options: {
         return chunkAnswer(found.size, found.chunk);
       },
 
+      "mining.shares": async ({ taskId, after }) => {
+        const { miner } = sessionOf();
+        return { shares: await readStandings(queries, { taskId, miner, after }) };
+      },
+
       "mining.points": async ({ taskId }) => {
         const { miner } = sessionOf();
         return { receipt: await latestReceipt(queries, taskId, miner) };
@@ -415,6 +456,7 @@ export function createSessions(options: {
     }
     if (!connections.has(connection)) return;
     connection.session = { id, miner };
+    onJoin();
     log.info({ miner, client }, `${miner} has joined.`);
     context.afterReply(() => {
       push(giveTarget([connection]));
@@ -440,6 +482,39 @@ export function createSessions(options: {
       )
       .limit(1);
     return row;
+  }
+
+  function bar(miner: Address, reason: string): void {
+    for (const other of sameMiner(miner)) other.end(CLOSE.banned, reason);
+  }
+
+  /** Of a miner's links only that of the session that trained a model can say that it is lost. */
+  async function fetchModel(
+    { sessionId, miner }: { readonly sessionId: string; readonly miner: Address },
+    modelRoot: Hex,
+    maxBytes: number,
+  ): Promise<Uint8Array> {
+    const links = sameMiner(miner).sort(
+      (a, b) => Number(b.session!.id === sessionId) - Number(a.session!.id === sessionId),
+    );
+    const deadline = AbortSignal.any([signal, AbortSignal.timeout(rules.modelTimeoutMs)]);
+    let failure = new PonasError("unavailable", `${miner} has no link.`);
+    for (const link of links) {
+      try {
+        return await fetchFrom(link, modelRoot, maxBytes, deadline);
+      } catch (error) {
+        if (!(error instanceof PonasError || error instanceof RpcError)) throw error;
+        const refused = error instanceof RpcError && error.code === RPC_ERROR.refused;
+        const code = refused && link.session?.id === sessionId ? "not-found" : "unavailable";
+        if (failure.code !== "not-found") {
+          failure =
+            error instanceof PonasError && error.code === "model-too-large"
+              ? error
+              : new PonasError(code, explainError(error));
+        }
+      }
+    }
+    throw failure;
   }
 
   const fetchFrom = (
@@ -502,9 +577,13 @@ export function createSessions(options: {
       }
       if (work.task() === null) return;
       for (const connection of authorised()) {
-        if (connection.lease === null || slow.has(connection.session!.id)) push(giveJob(connection));
+        const waits = connection.lease === null && connection.giving === false;
+        if (waits || slow.has(connection.session!.id)) push(giveJob(connection));
       }
     },
+    bar,
+    fetchModel,
+    onlineMiners: () => [...new Set(authorised().map((connection) => connection.session!.miner))],
     hand(receipts) {
       for (const receipt of receipts) {
         for (const { peer } of sameMiner(receipt.miner)) peer.notify("mining.points", receipt);

@@ -62,11 +62,11 @@ const listedShareSchema = z.object({
   signature,
   /** the receipt key's word that it was accepted (`shareReceiptData`) */
   receipt: signature,
-  /** of its lease: epochs of the recipe, and those of them that lay behind it when it was handed out */
-  epochs: z.object({ lease: z.int().min(1), before: count }),
-  /** `leaseWork` */
+  /** that its lease is for; the share may have fewer (`epochsFault`), and `work` goes by those */
+  epochs: z.int().min(1),
+  /** `creditedWork` */
   work: natural,
-  /** chance of an audit in millionths; 10^6 also for a claimed best */
+  /** of an audit, in millionths (`auditChance`); a claimed best passes its own check whatever is drawn */
   chance: millionths,
   audit: z.enum(AUDIT_STATES),
   voided: z.boolean(),

@@ -13,6 +13,7 @@ import { evaluateModel } from "../../evaluation/evaluate.ts";
 import { openPoolDatabase } from "../../pool/database.ts";
 import { isServerUrl } from "../../pool/database-server.ts";
 import { createPoolManager } from "../../pool/manager.ts";
+import { createScheme, SCHEME_NAMES, type SchemeName, type SchemeTerms } from "../../pool/points-schemes.ts";
 import { DEFAULT_RULES } from "../../pool/rules.ts";
 import { PonasError } from "../../protocol/errors.ts";
 import { takeLock } from "../../protocol/lock.ts";
@@ -22,6 +23,7 @@ import {
   addStorageOptions,
   addTermsOptions,
   amount,
+  fraction,
   openSession,
   wholeNumber,
   type Context,
@@ -35,6 +37,10 @@ interface CreateOptions extends DaemonOptions {
   readonly objectionWindow: number;
   readonly settlementWindow: number;
   readonly receiptsWindow: number;
+  readonly scheme: SchemeName;
+  readonly schemePerformance: number;
+  readonly schemeEffort: number;
+  readonly schemeTrials: number;
   readonly json?: boolean;
 }
 
@@ -52,6 +58,7 @@ interface RunOptions extends CreateOptions, StorageOptions, TermsOptions {
   readonly strongTrials: number;
   readonly subspaces: number;
   readonly commitMargin: number;
+  readonly auditRate: number;
   readonly database?: string;
 }
 
@@ -115,6 +122,12 @@ export function register(program: Command, context: Context): void {
       0,
     )
     .option(
+      "--audit-rate <part>",
+      "chance, up to 1, with which a share that claims no new best is audited at least",
+      fraction("--audit-rate"),
+      DEFAULT_RULES.auditRate,
+    )
+    .option(
       "--commit-margin <s>",
       "seconds before the end of training at which the pool commits",
       wholeNumber("--commit-margin", 1),
@@ -140,7 +153,8 @@ export function register(program: Command, context: Context): void {
           evaluate: evaluateModel,
           seed: options.seed,
           strategy: options.strategy,
-          rules: { strongTrials: options.strongTrials, subspaces: options.subspaces },
+          scheme: schemeOf(options),
+          rules: { strongTrials: options.strongTrials, subspaces: options.subspaces, auditRate: options.auditRate },
           log,
         });
         const endpoint = await startPoolEndpoint({ manager, host: options.host, port: options.port, signal, log });
@@ -204,10 +218,45 @@ function addTerms(command: Command): Command {
       "seconds miners have to hand in receipts otherwise",
       wholeNumber("--receipts-window", 1, 30 * DAYS),
       3 * DAYS,
+    )
+    .addOption(
+      new Option("--scheme <name>", "how points are counted; all but performance rest in part on the miners' word")
+        .choices(SCHEME_NAMES)
+        .default("performance" satisfies SchemeName),
+    )
+    .option(
+      "--scheme-performance <n>",
+      "blend: parts of the reward that go by performance",
+      wholeNumber("--scheme-performance", 1, 1000),
+      1,
+    )
+    .option(
+      "--scheme-effort <n>",
+      "blend: parts of the reward that go by effort",
+      wholeNumber("--scheme-effort", 1, 1000),
+      1,
+    )
+    .option(
+      "--scheme-trials <n>",
+      "pplns: trials that are looked back on",
+      wholeNumber("--scheme-trials", 1, 1_000_000),
+      1000,
     );
+}
+
+function schemeOf({ scheme: name, schemePerformance, schemeEffort, schemeTrials }: CreateOptions): SchemeTerms {
+  switch (name) {
+    case "blend":
+      return { name, performance: schemePerformance, effort: schemeEffort };
+    case "pplns":
+      return { name, trials: schemeTrials };
+    default:
+      return { name };
+  }
 }
 
 function termsOf(options: CreateOptions, receiptKey: `0x${string}`) {
   const { feeBps, objectionWindow, settlementWindow, receiptsWindow } = options;
-  return { receiptKey, feeBps, objectionWindow, settlementWindow, receiptsWindow, scheme: "performance" };
+  const scheme = createScheme(schemeOf(options)).text;
+  return { receiptKey, feeBps, objectionWindow, settlementWindow, receiptsWindow, scheme };
 }
