@@ -5,8 +5,9 @@
 import { getAddress, numberToHex, pad, parseEventLogs, formatLog, type Abi, type RpcLog } from "viem";
 
 import { evaluateModel } from "../evaluation/evaluate.ts";
-import type { ChainEvent, FetchedFile, PoolFacts, TaskFacts } from "../pool/explain-facts.ts";
+import { find, type ChainEvent, type FetchedFile, type PoolFacts, type TaskFacts } from "../pool/explain-facts.ts";
 import { splitOf } from "../pool/explain-pool.ts";
+import type { DescribedTask } from "../pool/explain-shares.ts";
 import { explainTask, type Recomputed, type TaskExplanation } from "../pool/explain.ts";
 import { PHASES, poolAbi, poolFactoryAbi, SPLIT_PHASES, taskRegistryAbi, VOID_REASONS } from "../protocol/abi.ts";
 import type { Address, Hex } from "../protocol/bytes.ts";
@@ -62,13 +63,19 @@ export async function readTaskFacts(chain: ChainClient, taskId: bigint): Promise
     const account = await view("accountOf", poolAbi, (block) =>
       client.readContract({ ...pool, ...block, functionName: "accountOf", args: [taskId] }),
     );
+    const own = await readEvents(chain, poolAbi, participant, taskId, number);
+    const from = find(own, "SplitAdopted")?.args.fromTask;
+    const earlier = from === undefined ? [] : await readEvents(chain, poolAbi, participant, from, number);
+    const adopted = find(earlier, "SplitPosted") ?? null;
     pools.push({
       pool: participant,
       manager: terms.manager,
       schemeId: terms.schemeId,
       phase: SPLIT_PHASES[account.phase]!,
       deadline: account.deadline,
-      events: await readEvents(chain, poolAbi, participant, taskId, number),
+      objectionWindow: terms.objectionWindow,
+      events: own,
+      adopted,
     });
   }
   const { params } = task;
@@ -155,22 +162,23 @@ export async function explainFromChain(
   const facts = await readTaskFacts(chain, taskId);
   const files = new Map<Hex, FetchedFile>();
   for (const pool of facts.pools) {
-    const cid = splitOf(pool)?.args.sharesCid;
+    const cid = (splitOf(pool) ?? pool.adopted)?.args.sharesCid;
     if (cid === undefined || files.has(cid)) continue;
     files.set(cid, known.get(cid) ?? (await fetchSharesFile(cid, taskId, options)));
   }
   const registry = createRegistry(chain);
   const task = await registry.task(taskId);
-  let classes: number | null = null;
+  let described: DescribedTask | null = null;
   if (files.size > 0) {
     try {
-      classes = (await taskFiles.descriptor(task)).template.classes;
+      const { template, data } = await taskFiles.descriptor(task);
+      described = { classes: template.classes, trainCount: data.train.count };
     } catch (error) {
       if (signal.aborted || !(error instanceof PonasError)) throw error;
     }
   }
   const recomputed = recompute ? await recomputeWinner(facts, options) : undefined;
-  const explanation = await explainTask({ facts, files, classes, recomputed, signal });
+  const explanation = await explainTask({ facts, files, described, recomputed, signal });
   return { facts, explanation, files };
 }
 

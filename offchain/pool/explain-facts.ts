@@ -1,10 +1,19 @@
 /** What a task's payments are re-derived from: the chain's terms and events, and the files that its splits name. */
 import type { Abi, ContractEventName, GetEventArgs } from "viem";
 
-import type { CREDIT_REASONS, PHASES, poolAbi, SPLIT_PHASES, taskRegistryAbi, VOID_REASONS } from "../protocol/abi.ts";
+import type {
+  BURN_REASONS,
+  CREDIT_REASONS,
+  PHASES,
+  poolAbi,
+  SPLIT_PHASES,
+  taskRegistryAbi,
+  VOID_REASONS,
+} from "../protocol/abi.ts";
 import type { Address, Hex } from "../protocol/bytes.ts";
 
 export type CreditReason = (typeof CREDIT_REASONS)[number];
+export type BurnReason = (typeof BURN_REASONS)[number];
 
 /** Where an event stands on the chain. */
 export interface EventOrigin {
@@ -32,12 +41,16 @@ export interface PoolFacts {
   readonly manager: Address;
   /** keccak256 of the name of its points scheme */
   readonly schemeId: Hex;
+  /** seconds in which a split can be objected to; 0: nothing is staked on it */
+  readonly objectionWindow: number;
   /** of this task's account */
   readonly phase: (typeof SPLIT_PHASES)[number];
   /** Unix seconds at which the phase ends; 0 where only a call ends it */
   readonly deadline: number;
   /** of this task, in the chain's order */
   readonly events: readonly PoolEvent[];
+  /** the earlier split by which this reward is paid, where it was adopted; null where it was not */
+  readonly adopted: Extract<PoolEvent, { name: "SplitPosted" }> | null;
 }
 
 /** One task at one block of the chain. Amounts are in the asset's smallest unit. */
@@ -99,12 +112,17 @@ export interface Disagreement {
   readonly remedy: string | null;
 }
 
-/** The first event of a name. */
+/**
+ * The first event of a name, of those that fulfil the condition.
+ * @param skip so many of them are passed over
+ */
 export function find<E extends { readonly name: string }, N extends E["name"]>(
   events: readonly E[],
   name: N,
+  holds: (event: Extract<E, { name: N }>) => boolean = () => true,
+  skip = 0,
 ): Extract<E, { name: N }> | undefined {
-  return events.find((event): event is Extract<E, { name: N }> => event.name === name);
+  return all(events, name).filter(holds)[skip];
 }
 
 /** All events of a name, in their order. */

@@ -2,11 +2,19 @@
  * What the task registry owes of an ended task, re-derived from the task's terms and events alone by the rules of
  * contracts/TaskRegistry.sol: the reward, bonds that come back, validators' fees, compensations, and what was burned.
  */
-import { CREDIT_REASONS, ELIMINATIONS, type BURN_REASONS } from "../protocol/abi.ts";
+import { CREDIT_REASONS, ELIMINATIONS } from "../protocol/abi.ts";
 import { formatAmount } from "../protocol/amounts.ts";
-import { all, cite, find, type Due, type Loss, type RegistryEvent, type TaskFacts } from "./explain-facts.ts";
+import {
+  all,
+  cite,
+  find,
+  type BurnReason,
+  type Due,
+  type Loss,
+  type RegistryEvent,
+  type TaskFacts,
+} from "./explain-facts.ts";
 
-type BurnReason = (typeof BURN_REASONS)[number];
 type EventNamed<N extends RegistryEvent["name"]> = Extract<RegistryEvent, { name: N }>;
 
 export interface RegistryAccount {

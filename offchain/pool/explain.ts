@@ -10,6 +10,7 @@ import {
   all,
   cite,
   find,
+  type BurnReason,
   type CreditReason,
   type Disagreement,
   type Due,
@@ -17,12 +18,12 @@ import {
   type Loss,
   type TaskFacts,
 } from "./explain-facts.ts";
-import { derivePool, splitOf, type FloatReturn } from "./explain-pool.ts";
+import { derivePool, splitOf, type DerivedSplit, type FloatReturn } from "./explain-pool.ts";
 import { blockLine, deriveRegistry, type RegistryAccount } from "./explain-registry.ts";
-import { checkSplit } from "./explain-shares.ts";
+import { checkSplit, treeOfFile, type DescribedTask } from "./explain-shares.ts";
 
 /** What a credit was for, in words. */
-export const CREDIT_TEXTS: Record<CreditReason | "Objection" | "ObjectionBond", string> = {
+export const CREDIT_TEXTS: Record<CreditReason, string> = {
   Reward: "reward of the block",
   RewardReturned: "reward of the void task, back",
   PublisherBond: "publisher's bond, back",
@@ -96,17 +97,17 @@ export interface AccountExplanation {
 /**
  * Re-derives all payments of a task.
  * @param files the shares files of the pools' splits, by the CID that the contract carries (lower-case hex)
- * @param classes of the task's template; null where its descriptor could not be had
+ * @param described from the task's descriptor; null where that could not be had
  * @param recomputed the winner evaluated anew, where that was asked for
  */
 export async function explainTask(options: {
   readonly facts: TaskFacts;
   readonly files: ReadonlyMap<Hex, FetchedFile>;
-  readonly classes: number | null;
+  readonly described: DescribedTask | null;
   readonly recomputed?: Recomputed | undefined;
   readonly signal?: AbortSignal | undefined;
 }): Promise<TaskExplanation> {
-  const { facts, files, classes, recomputed, signal } = options;
+  const { facts, files, described, recomputed, signal } = options;
   const disagreements: Disagreement[] = [];
   const verified: string[] = [];
   const trusted: string[] = [];
@@ -115,28 +116,33 @@ export async function explainTask(options: {
   const registry = deriveRegistry(facts);
   for (const fault of registry.faults) disagree("payment", `Task ${facts.taskId}: ${fault}.`);
   const parts = [...compare(facts, facts.registry, facts.events, registry.dues, disagree)];
+  checkBurned(`Task ${facts.taskId}`, facts.events, registry.burned, disagree);
   checkBalance(facts, registry, disagree, verified);
+  const losses = [...registry.losses];
 
   const floats: TaskExplanation["floats"][number][] = [];
   for (const pool of facts.pools) {
-    const posted = splitOf(pool);
-    const file = posted === undefined ? undefined : files.get(posted.args.sharesCid);
-    const split = await checkSplit({ facts, pool, file, classes, signal });
-    if (split !== null) {
-      disagreements.push(...split.disagreements);
-      verified.push(...split.verified);
-      trusted.push(...split.trusted);
+    const posted = splitOf(pool) ?? pool.adopted;
+    const file = posted === null ? undefined : files.get(posted.args.sharesCid);
+    const own = await checkSplit({ facts, pool, file, described, signal });
+    if (own !== null) {
+      disagreements.push(...own.disagreements);
+      verified.push(...own.verified);
+      trusted.push(...own.trusted);
     }
+    const split = own ?? adoptedSplit(pool, file, (message) => disagree("file", message));
     const ofPool = registry.dues.filter(({ account }) => account === pool.pool);
     const derived = derivePool(facts, pool, ofPool, split);
-    disagreements.push(...derived.disagreements);
+    for (const fault of derived.faults) disagree("payment", `Task ${facts.taskId}: ${fault}.`);
     floats.push(...derived.floats.map((float) => ({ ...float, pool: pool.pool })));
+    losses.push(...derived.losses);
     const unexplained = split !== null && split.tree === null ? "no tree is known whose root was posted" : undefined;
     parts.push(...compare(facts, pool.pool, pool.events, derived.dues, disagree, unexplained));
+    checkBurned(`The pool ${pool.pool}`, pool.events, derived.burned, disagree);
   }
   checkModel(facts, recomputed, disagree, verified, trusted);
   const { taskId: task, at, phase } = facts;
-  return { task, at, phase, parts, floats, losses: registry.losses, disagreements, verified, trusted };
+  return { task, at, phase, parts, floats, losses, disagreements, verified, trusted };
 }
 
 /** One account's part of a task's explanation; disagreements that concern others alone are left out. */
@@ -224,32 +230,51 @@ function* compare(
   }
 }
 
-/** All that an ended task took in was credited, is still to be, or was burned, for the stated reasons. */
-function checkBalance(
-  { events, taskId, phase }: TaskFacts,
-  { dues, burned, paidIn }: RegistryAccount,
+/** What was burned, for each of the stated reasons. */
+function checkBurned(
+  whose: string,
+  events: TaskFacts["events"] | TaskFacts["pools"][number]["events"],
+  burned: ReadonlyMap<BurnReason, bigint>,
   disagree: (kind: "payment", message: string) => void,
-  verified: string[],
 ): void {
-  const actual = new Map<(typeof BURN_REASONS)[number], bigint>();
-  for (const { args } of all(events, "Burned")) {
+  const actual = new Map<BurnReason, bigint>();
+  for (const { args } of all(events as TaskFacts["events"], "Burned")) {
     const reason = BURN_REASONS[args.reason]!;
     actual.set(reason, (actual.get(reason) ?? 0n) + args.amount);
   }
   for (const reason of BURN_REASONS) {
     const [said, follows] = [actual.get(reason) ?? 0n, burned.get(reason) ?? 0n];
-    if (said !== follows) {
-      disagree(
-        "payment",
-        `Task ${taskId} burned ${said} units (${reason}), but by its events ${follows} are to be burned.`,
-      );
-    }
+    if (said === follows) continue;
+    disagree("payment", `${whose} burned ${said} units (${reason}), but by its events ${follows} are to be burned.`);
   }
+}
+
+/** All that an ended task took in was credited, is still to be, or was burned. */
+function checkBalance(
+  { taskId, phase }: TaskFacts,
+  { dues, burned, paidIn }: RegistryAccount,
+  disagree: (kind: "payment", message: string) => void,
+  verified: string[],
+): void {
   if (phase !== "Confirmed" && phase !== "Void") return;
   const out = [...dues.map(({ amount }) => amount), ...burned.values()].reduce((sum, amount) => sum + amount, 0n);
-  if (out === paidIn)
+  if (out === paidIn) {
     verified.push(`the task's money is whole: ${paidIn} units came in, and as many are credited, owed or burned`);
-  else disagree("payment", `Task ${taskId} took in ${paidIn} units, but ${out} are credited, owed or burned.`);
+  } else disagree("payment", `Task ${taskId} took in ${paidIn} units, but ${out} are credited, owed or burned.`);
+}
+
+/** The tree of an earlier task by which this reward is paid; its points are that task's to explain. */
+function adoptedSplit(
+  { adopted, pool }: TaskFacts["pools"][number],
+  file: FetchedFile | undefined,
+  disagree: (message: string) => void,
+): DerivedSplit | null {
+  if (adopted === null) return null;
+  const tree = treeOfFile(file, adopted.args.root);
+  if (tree === null) {
+    disagree(`The shares file of the split that the pool ${pool} pays by (${cite(adopted)}) does not make its root.`);
+  }
+  return { tree, pointsOf: () => [`how its points came about: ponas explain ${adopted.args.taskId}`] };
 }
 
 function checkModel(
