@@ -2,7 +2,6 @@ import { expect } from "chai";
 
 import type { PoolFacts, TaskFacts } from "../../offchain/pool/explain-facts.ts";
 import { accountsOf, explainAccount, explainTask, type TaskExplanation } from "../../offchain/pool/explain.ts";
-import { buildPointsTree } from "../../offchain/pool/points-tree.ts";
 import type { SharesFile } from "../../offchain/pool/shares-file.ts";
 import { CREDIT_REASONS } from "../../offchain/protocol/abi.ts";
 import type { Address } from "../../offchain/protocol/bytes.ts";
