@@ -216,7 +216,7 @@ async function largest(queries: Queries, taskId: bigint, cut: number | null): Pr
 
 async function addPart(
   queries: Queries,
-  { task, session, rules, now }: Parameters<typeof partFor>[1],
+  { task, session, rules, proposer, now }: Parameters<typeof partFor>[1],
   rule: "random-subsets" | "paper",
 ): Promise<number | null> {
   const { taskId } = task;
@@ -229,6 +229,7 @@ async function addPart(
   const keptUntil = now + rules.heartbeatMs;
   const bits = bitsOf(chosen, template.depth);
   await queries.insert(parts).values({ taskId, part, space: chosen, bits, sessionId: session.id, keptUntil });
+  await proposer.restart(queries, part, chosen, []);
   await decide(queries, taskId, now, [
     {
       kind: "assign",
@@ -322,6 +323,17 @@ export async function splitFor(
     },
   ]);
   return part;
+}
+
+/** Begins the search of a part anew without what a liar has reported of it. */
+export async function disbelieve(queries: Queries, taskId: bigint, part: number, proposer: Proposer): Promise<void> {
+  const [row] = await queries.select().from(parts).where(isPart(taskId, part));
+  const known = (await knownTrials(queries, taskId, part)).filter(({ architecture }) =>
+    isMember(architecture, row!.space),
+  );
+  const best = known.reduce((most, { reward }) => Math.max(most, reward), 0);
+  await queries.update(parts).set({ best, trials: known.length, trialsBefore: 0 }).where(isPart(taskId, part));
+  await proposer.restart(queries, part, row!.space, known);
 }
 
 interface Half {

@@ -8,7 +8,7 @@ import { dropCheckpoints } from "./checkpoints.ts";
 import type { Queries } from "./database.ts";
 import { decide, type NewDecision } from "./decisions.ts";
 import { expireLeases, nextLease, type LeaseTask } from "./leases.ts";
-import { assignPart, partitionRule, releasePart, splitFor } from "./parts.ts";
+import { assignPart, disbelieve, partitionRule, releasePart, splitFor } from "./parts.ts";
 import { planSweep, type PartView, type Plan } from "./plan.ts";
 import type { Proposer } from "./proposals.ts";
 import type { PoolRules } from "./rules.ts";
@@ -86,12 +86,16 @@ export function createSchedule(options: {
       const { sessionId } = holder!;
       const miner = minerOf.get(sessionId)!;
       await releasePart(queries, taskId, part);
+      const banned = rows.find((row) => row.part === part)!.bannedAt !== null;
+      if (banned) await disbelieve(queries, taskId, part, proposer);
       made.push({
         kind: "release",
         miner,
         sessionId,
         part,
-        reason: `Part ${part} is free: ${miner} has left.`,
+        reason: banned
+          ? `Part ${part} is free, and its search begins anew without what ${miner} has reported: it is banned.`
+          : `Part ${part} is free: ${miner} has left.`,
         figures: { best, trials },
       });
     }
