@@ -3,13 +3,10 @@
  * It takes the manager's word for nothing that pays: points and payment are read from chain and IPFS.
  */
 import { isAddressEqual } from "viem";
-import { z } from "zod";
 
-import { buildPointsTree, parsePoints, type PointsTree } from "../pool/points-tree.ts";
 import { pointsReceiptSchema, type PointsReceipt } from "../pool/messages.ts";
 import { isSignedBy, pointsData } from "../pool/signatures.ts";
-import { parseWith } from "../protocol/architecture.ts";
-import type { Address } from "../protocol/bytes.ts";
+import type { Address, Hex } from "../protocol/bytes.ts";
 import type { ChainClient } from "../protocol/chain-client.ts";
 import { PonasError, explainError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
@@ -18,9 +15,9 @@ import { createFollowed, runDuties, type Duty } from "./duties.ts";
 import type { PoolContract } from "./pool-contract.ts";
 import { runJobs, type PoolWorker } from "./pool-jobs.ts";
 import type { PoolOutbox } from "./pool-outbox.ts";
+import { fetchSplit } from "./posted-split.ts";
 import { createRegistry, formatAmount } from "./registry.ts";
 import type { StateFolder } from "./state-folder.ts";
-import { binaryCid } from "./task-descriptor.ts";
 import type { TaskFiles } from "./task-files.ts";
 import { createWorkList, type WorkList } from "./work-list.ts";
 
@@ -60,13 +57,9 @@ export async function runPoolMiner(options: PoolMinerOptions): Promise<void> {
 
 /** How many of the newest tasks are looked at for pay, beside those that this folder knows of. */
 const RECENT_TASKS = 50n;
-/** Of a shares file: a few kilobytes a share. */
-const MAX_SHARES_FILE_BYTES = 1 << 28;
 /** Seconds before what did not work is tried again: doubled from the first to the last. */
 const FIRST_WAIT = 5n;
 const LAST_WAIT = 600n;
-
-const sharesFileSchema = z.looseObject({ points: z.array(z.unknown()) });
 
 /** Claims what the pool's contract owes this miner, in every task, whether or not this process has worked in it. */
 async function runClaims(options: PoolMinerOptions, work: WorkList): Promise<void> {
@@ -103,26 +96,10 @@ function claimOf(taskId: bigint, { chain, pool, workers, store, state, log, sign
   let failure: unknown;
   let notBefore = 0n;
   let wait = FIRST_WAIT;
+  let satisfied = false;
 
-  /** The posted split, from the file that it names. @throws PonasError where nobody can be paid by it */
-  async function fetchSplit(root: string): Promise<PointsTree> {
-    const what = `The shares file of task ${taskId}`;
-    const cid = await pool.sharesCid(taskId);
-    if (cid === undefined) throw new PonasError("not-found", `The split of task ${taskId} names no shares file.`);
-    const bytes = await store.get(binaryCid(cid, what), { maxBytes: MAX_SHARES_FILE_BYTES, signal });
-    let json: unknown;
-    try {
-      json = JSON.parse(Buffer.from(bytes).toString("utf8"));
-    } catch (cause) {
-      throw new PonasError("bad-input", `${what} is not JSON.`, { cause });
-    }
-    const tree = buildPointsTree(parsePoints(parseWith(sharesFileSchema, json, what).points));
-    if (tree.root !== root) throw new PonasError("integrity", `${what} has another root than the split on chain.`);
-    return tree;
-  }
-
-  async function claimBySplit(root: string): Promise<void> {
-    const tree = await fetchSplit(root);
+  async function claimBySplit(root: Hex): Promise<void> {
+    const tree = await fetchSplit(taskId, root, { pool, store, signal });
     const index = tree.leaves.findIndex(({ account }) => isAddressEqual(account, miner));
     const points = tree.leaves[index]?.points ?? 0n;
     const promised = readReceipt(state, taskId)?.points ?? 0n;
@@ -137,14 +114,52 @@ function claimOf(taskId: bigint, { chain, pool, workers, store, state, log, sign
     log.info({ event: "claim", taskId: String(taskId) }, `claimed ${points} points of task ${taskId}`);
   }
 
-  async function submitReceipt(): Promise<void> {
-    // The manager may be gone, which is why there is a phase of receipts; one that is back may have a later one.
+  /** The latest points receipt, from the manager where there is a link to it. */
+  async function latestReceipt(): Promise<PointsReceipt | null> {
+    // The manager may be gone, or send nonsense: what it has signed before stands. One that is back may have a later one.
     const connection = workers.map((worker) => worker.connection).find((link) => link.connected());
     if (connection !== undefined) {
       const asked = await connection.receipt(taskId).catch(() => null);
-      if (asked !== null) await keepReceipt(state, pool, asked, miner);
+      if (asked !== null) {
+        await keepReceipt(state, pool, asked, miner).catch((error: unknown) => {
+          if (signal.aborted) throw error;
+          log.warn({ taskId: String(taskId) }, explainError(error));
+        });
+      }
     }
-    const receipt = readReceipt(state, taskId);
+    return readReceipt(state, taskId);
+  }
+
+  /**
+   * Demands what the manager has signed for, unless the posted split has it, or the demand is on chain already.
+   * @param left seconds in which it still can be demanded
+   */
+  async function object(root: Hex, left: number): Promise<void> {
+    if (satisfied) return;
+    const receipt = await latestReceipt();
+    if (receipt === null || (await pool.demandedOf(taskId, miner)) >= receipt.points) return;
+    let shown = 0n;
+    try {
+      const tree = await fetchSplit(taskId, root, { pool, store, signal, timeoutMs: Math.min(60_000, 500 * left) });
+      shown = tree.leaves.find(({ account }) => isAddressEqual(account, miner))?.points ?? 0n;
+    } catch (error) {
+      if (signal.aborted) throw error;
+      log.debug({ taskId: String(taskId) }, explainError(error));
+      // A file may be late, but a tree that nobody is shown must be asked for while it still can be.
+      const { objectionWindow } = await pool.terms();
+      if (left > objectionWindow / 2) return;
+    }
+    satisfied = shown >= receipt.points;
+    if (satisfied) return;
+    await pool.objectMissing(taskId, receipt);
+    log.warn(
+      { event: "objection", taskId: String(taskId) },
+      `objected to the split of task ${taskId}: it does not show the ${receipt.points} points of the manager's receipt`,
+    );
+  }
+
+  async function submitReceipt(): Promise<void> {
+    const receipt = await latestReceipt();
     if (receipt === null || (await pool.receiptOf(taskId, miner)) >= receipt.sequence) return;
     const { sequence, points, signature } = receipt;
     await pool.submitReceipt(taskId, { sequence: BigInt(sequence), points, signature });
@@ -162,9 +177,15 @@ function claimOf(taskId: bigint, { chain, pool, workers, store, state, log, sign
   }
 
   /** One look; true when there will be no pay any more. */
-  async function look(): Promise<boolean> {
-    const { phase, split } = await pool.account(taskId);
+  async function look(timestamp: bigint): Promise<boolean> {
+    const { phase, split, deadline } = await pool.account(taskId);
     switch (phase) {
+      case "Objection":
+        await object(split.root, Number(BigInt(deadline) - timestamp));
+        return false;
+      case "Fallen":
+        await pool.finaliseFall(taskId);
+        return false;
       case "Claims":
         await claimBySplit(split.root);
         await withdraw();
@@ -176,8 +197,15 @@ function claimOf(taskId: bigint, { chain, pool, workers, store, state, log, sign
         if ((await pool.receiptOf(taskId, miner)) > 0) await pool.claimByReceipt(taskId);
         await withdraw();
         return true;
-      case "Closed":
       case "Unclaimed":
+        // Where an earlier split takes its place, there is pay to claim after all.
+        if ((await pool.lastSplit()) !== 0n) {
+          await pool.reclaim(taskId);
+          return false;
+        }
+        await withdraw();
+        return true;
+      case "Closed":
         await withdraw(); // a process before this one may have claimed and gone no further
         return true;
       case "None": {
@@ -196,7 +224,7 @@ function claimOf(taskId: bigint, { chain, pool, workers, store, state, log, sign
       // Said again until it is tried again: it has not passed, and need not be told anew.
       if (timestamp < notBefore) throw failure;
       try {
-        return await look();
+        return await look(timestamp);
       } catch (error) {
         failure = error;
         notBefore = timestamp + wait;
