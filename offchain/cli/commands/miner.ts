@@ -17,7 +17,8 @@ import { PonasError, explainError } from "../../protocol/errors.ts";
 import { takeLock } from "../../protocol/lock.ts";
 import { DEFAULT_STRATEGY, STRATEGY_NAMES, type StrategyName } from "../../search/strategies.ts";
 import { shareWorkers } from "../../training/worker-pool.ts";
-import { chooseWorkers, startWorkers } from "../miner/workers.ts";
+import { dryRun, dryRunText } from "../miner/dry-run.ts";
+import { addWorkerOptions, chooseWorkers, startWorkers, type WorkerCountOptions } from "../miner/workers.ts";
 import {
   addChainOptions,
   addStorageOptions,
@@ -30,7 +31,6 @@ import {
   type TermsOptions,
 } from "../context.ts";
 import { engineOption } from "../engine-option.ts";
-import { addWorkerOptions, type WorkerCountOptions } from "../miner/workers.ts";
 
 interface RunOptions extends DaemonOptions, StorageOptions, TermsOptions, WorkerCountOptions {
   readonly solo?: boolean;
@@ -40,6 +40,8 @@ interface RunOptions extends DaemonOptions, StorageOptions, TermsOptions, Worker
   readonly strategy: StrategyName;
   readonly throttle: number;
   readonly commitMargin: number;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
 }
 
 export function register(program: Command, context: Context): void {
@@ -56,6 +58,8 @@ export function register(program: Command, context: Context): void {
     )
     .option("--throttle <share>", "share of the time to use, up to 1", fraction("--throttle"), 1)
     .addOption(engineOption())
+    .option("--dry-run", "show what it would do, and what that may pay; commits, leases and spends nothing")
+    .option("--json", "the dry run as one line of JSON")
     .option(
       "--commit-margin <s>",
       "solo: seconds before the end of training at which the best is committed",
@@ -67,8 +71,20 @@ export function register(program: Command, context: Context): void {
     if ((solo === true) === (pool !== undefined) || (pool === undefined) !== (url === undefined)) {
       throw new PonasError("usage", "A miner runs either with --solo, or with --pool and --url.");
     }
+    if (options.json === true && options.dryRun !== true) {
+      throw new PonasError("usage", "--json is for --dry-run: a miner at work tells of itself in its log.", {
+        cure: "--log json",
+      });
+    }
     const { chain, log, stateDir } = await openSession("miner", options, context);
     const { signal } = context;
+    if (options.dryRun === true) {
+      const there = pool === undefined || url === undefined ? null : { address: pool as Address, url };
+      const plan = await chooseWorkers(options);
+      const value = await dryRun({ ...options, chain, log, signal, plan, pool: there });
+      context.print(options.json, value, dryRunText(value));
+      return;
+    }
     const state = createStateFolder(stateDir);
     const plan = await chooseWorkers(options);
     const unlock = takeLock(join(stateDir, "miner.lock"), `The miner's account ${chain.account}`);
@@ -83,7 +99,15 @@ export function register(program: Command, context: Context): void {
       const how = `engine ${plan.engine}${workers.length === 1 ? "" : `, ${workers.length} workers`}`;
       if (pool === undefined || url === undefined) {
         log.info({ event: "ready" }, `mining alone as ${chain.account}, ${how}`);
-        await runSoloMiner({ ...shared, worker: shareWorkers(workers), seed, strategy, commitMargin, terms: options });
+        await runSoloMiner({
+          ...shared,
+          worker: shareWorkers(workers),
+          workers: workers.length,
+          seed,
+          strategy,
+          commitMargin,
+          terms: options,
+        });
         return;
       }
       await checkPool(chain, pool as Address);
