@@ -46,8 +46,8 @@ export interface ModelOwners {
 export interface AuditDesk {
   /** The task whose shares come in: drawn models are asked for, others while `collects`. */
   watch(task: AuditedTask): void;
-  /** Something may be there to be asked for: a share was taken, a miner has come. */
-  wake(): void;
+  /** Something may be there to be asked for. @param come a miner that has a new link: what failed before may not now */
+  wake(come?: Address): void;
   /**
    * Asks for what is left of a task that is closed, until it is there or its time is over; then what was drawn and is
    * not there is missing. Asked again, it says nothing new.
@@ -85,12 +85,13 @@ export function createAuditDesk(options: {
   const watched = new Map<bigint, AuditedTask & { settling: boolean }>();
   const busy = new Map<Address, Promise<void>>();
   /** shares that could not be had, and until when they are left alone */
-  const resting = new Map<number, number>();
+  const resting = new Map<number, { readonly miner: Address; readonly until: number }>();
   let nextCollect = 0;
   let waken: () => void = () => undefined;
   let woken = new Promise<void>((resolve) => (waken = resolve));
 
-  function wake(): void {
+  function wake(come?: Address): void {
+    for (const [id, { miner }] of resting) if (miner === come) resting.delete(id);
     waken();
   }
 
@@ -99,12 +100,12 @@ export function createAuditDesk(options: {
   /** The next model to ask for. */
   async function next(): Promise<Wanted | undefined> {
     const now = clock();
-    for (const [id, until] of resting) if (until <= now) resting.delete(id);
+    for (const [id, { until }] of resting) if (until <= now) resting.delete(id);
     const miners = owners.onlineMiners().filter((miner) => !busy.has(miner));
     if (miners.length === 0 || watched.size === 0) return undefined;
     const settling = [...watched.values()].filter((task) => task.settling).map(({ taskId }) => taskId);
-    const rested = collects && now >= nextCollect;
-    const open = collects && rested ? [...watched.keys()] : collects ? settling : [];
+    const atLeisure = rules.collectPerSecond > 0 && now >= nextCollect;
+    const open = !collects ? [] : atLeisure ? [...watched.keys()] : settling;
     const [row] = await queries
       .select({ share: shares, sessionId: leases.sessionId })
       .from(shares)
@@ -141,7 +142,7 @@ export function createAuditDesk(options: {
       const lost = error.code === "not-found" || error.code === "model-too-large";
       if (lost) return lose(row, error.message);
       log.debug({ lease, miner }, `The model of lease ${lease} did not come: ${error.message}`);
-      resting.set(id, clock() + REST_MS);
+      resting.set(id, { miner, until: clock() + REST_MS });
       return;
     }
     const claim = shareSchema.parse(row.share);
@@ -212,7 +213,7 @@ export function createAuditDesk(options: {
       }
       const asking = ask(row)
         .catch((error: unknown) => {
-          resting.set(row.id, clock() + REST_MS);
+          resting.set(row.id, { miner: row.miner, until: clock() + REST_MS });
           if (!signal.aborted) log.error({ err: error }, `An audit failed: ${explainError(error)}`);
         })
         .finally(() => busy.delete(row.miner));

@@ -1,6 +1,4 @@
 /** What the database knows of audits. Every function takes the transaction it works in. */
-import { randomBytes } from "node:crypto";
-
 import { and, count, eq, inArray, ne, sql } from "drizzle-orm";
 
 import type { Address, Hex } from "../protocol/bytes.ts";
@@ -23,9 +21,9 @@ export function leastChance(rate: number): number {
 /**
  * The task's secret and rate; drawn and written down when the task is opened, before anything of it is leased.
  * @param rate 0 … 1; what was written before stays
+ * @param secret 32 bytes that nobody else can know
  */
-export async function openAudit(tx: Queries, taskId: bigint, rate: number): Promise<TaskAudit> {
-  const secret: Hex = `0x${randomBytes(32).toString("hex")}`;
+export async function openAudit(tx: Queries, taskId: bigint, rate: number, secret: Hex): Promise<TaskAudit> {
   await tx
     .insert(audits)
     .values({ taskId, secret, rate: leastChance(rate) })

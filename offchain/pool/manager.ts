@@ -3,10 +3,13 @@
  * Its transport is handed in (a channel of text messages a miner), its state is in the database, and it may be killed
  * at any instant: what it has acknowledged is written.
  */
+import { randomBytes } from "node:crypto";
+
 import { and, eq, inArray, isNotNull, ne } from "drizzle-orm";
 
 import { networkShapes } from "../evaluation/shapes.ts";
 import { parseWith } from "../protocol/architecture.ts";
+import type { Hex } from "../protocol/bytes.ts";
 import { PonasError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
 import { createRandom } from "../protocol/random.ts";
@@ -87,18 +90,22 @@ export interface PoolManagerOptions {
   readonly rules?: Partial<PoolRules>;
   /** how explore trials are chosen; the default strategy where none is given */
   readonly strategy?: StrategyName;
+  /** 32 bytes that a task's audits are drawn by, known to nobody else; random ones where nothing is given */
+  readonly auditSecret?: (taskId: bigint) => Hex;
   /** how points are counted, as the pool's contract has it; `performance` where none is given */
   readonly scheme?: SchemeTerms;
   /** Unix time in milliseconds */
   readonly clock?: () => number;
 }
 
+const randomSecret = (): Hex => `0x${randomBytes(32).toString("hex")}`;
+
 /** Architectures whose median cost stands for a task's typical trial. */
 const TYPICAL_SAMPLE = 31;
 
 export function createPoolManager(options: PoolManagerOptions): PoolManager {
   const { database, identity, receiptKey, evaluate, seed, log } = options;
-  const { strategy = DEFAULT_STRATEGY, clock = Date.now } = options;
+  const { strategy = DEFAULT_STRATEGY, clock = Date.now, auditSecret = randomSecret } = options;
   const rules: PoolRules = { ...DEFAULT_RULES, ...options.rules };
   const { queries, durably } = database;
   const stopping = new AbortController();
@@ -126,7 +133,7 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
     desk,
     work: { task: () => open, idle: () => idle },
     scheme: { text: scheme.text, unproven: scheme.unproven, auditRate: leastChance(rules.auditRate) },
-    onJoin: () => auditing.wake(),
+    onJoin: (miner) => auditing.wake(miner),
     writing,
     durably,
     clock,
@@ -187,7 +194,7 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
           .set({ keptUntil: now + rules.heartbeatMs })
           .where(and(eq(parts.taskId, taskId), isNotNull(parts.sessionId)));
         const [written] = await tx.select().from(tasks).where(eq(tasks.taskId, taskId));
-        return { ...written!, audit: await openAudit(tx, taskId, rules.auditRate) };
+        return { ...written!, audit: await openAudit(tx, taskId, rules.auditRate, auditSecret(taskId)) };
       }),
     );
     const before = poolTaskDescriptorSchema.parse(row.descriptor);
@@ -270,7 +277,7 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
     if (row === undefined) throw new PonasError("not-found", `The pool has never worked on task ${taskId}.`);
     const descriptor = poolTaskDescriptorSchema.parse(row.descriptor);
     const either = AbortSignal.any([wanted, signal]);
-    await writing(() => queries.transaction((tx) => openAudit(tx, taskId, rules.auditRate)));
+    await writing(() => queries.transaction((tx) => openAudit(tx, taskId, rules.auditRate, auditSecret(taskId))));
     const earlier = await earlierTasks(queries, taskId, scheme);
     await auditing.settle({ taskId, descriptor, validation }, { earlier, until, signal: either });
     await countShares({ queries, taskId, descriptor, scheme, test, evaluate, evaluating, signal: either });

@@ -34,7 +34,7 @@ export interface PoolRules {
   readonly auditRate: number;
   /** drawn models that a miner says it does not have, in one task, before it is banned */
   readonly maxMissing: number;
-  /** models a second that are fetched while a task is worked on, beside those that were drawn; the rest come after it */
+  /** models a second, 0 or more, that are fetched while a task is worked on, beside drawn ones; the rest come after it */
   readonly collectPerSecond: number;
   /** how long models are waited for when points are counted */
   readonly handOverMs: number;

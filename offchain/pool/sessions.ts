@@ -104,7 +104,7 @@ export function createSessions(options: {
   /** how the pool counts, as miners are told */
   readonly scheme: SchemeNotice;
   /** an authorised miner has come */
-  readonly onJoin: () => void;
+  readonly onJoin: (miner: Address) => void;
   /** the order in which the manager writes */
   readonly writing: Serial;
   /** what is said to a miner is said when all that it rests on is on disk */
@@ -456,7 +456,7 @@ export function createSessions(options: {
     }
     if (!connections.has(connection)) return;
     connection.session = { id, miner };
-    onJoin();
+    onJoin(miner);
     log.info({ miner, client }, `${miner} has joined.`);
     context.afterReply(() => {
       push(giveTarget([connection]));
