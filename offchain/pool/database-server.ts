@@ -42,8 +42,9 @@ const DEFAULT_TIMING: ServerTiming = {
   connectMs: 10_000,
 };
 
-/** Statements that the server keeps prepared; those beyond are parsed each time. */
+/** Statements that the server keeps prepared; those beyond, and those with lists of values, are parsed each time. */
 const MAX_PREPARED = 300;
+const MAX_PREPARED_VALUES = 40;
 /** The lock's number, "ponas" in ASCII; PostgreSQL keeps advisory locks apart by database. */
 const LOCK = "483312689523";
 
@@ -272,7 +273,7 @@ function createServerLink(url: string, { log, timing }: { readonly log?: Log; re
   }
 
   function nameOf(text: string, values: unknown[]): string | undefined {
-    if (values.length === 0) return undefined;
+    if (values.length === 0 || values.length > MAX_PREPARED_VALUES) return undefined;
     const known = prepared.get(text);
     if (known !== undefined || prepared.size >= MAX_PREPARED) return known;
     const fresh = `ponas${prepared.size}`;

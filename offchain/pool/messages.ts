@@ -263,6 +263,23 @@ export const MANAGER_METHODS = {
     }),
     result: z.object({ shares: z.array(shareStandingSchema).max(MAX_STANDINGS) }),
   },
+  /** How this account stands with the pool. */
+  "mining.status": {
+    params: nothing,
+    result: z.object({
+      miner: address,
+      /** links of this account, and how many it may have */
+      sessions: z.int().min(0),
+      maxSessions: z.int().min(0),
+      /** messages of this link against the protocol, how many end it, and the last one's reason */
+      offences: z.int().min(0),
+      maxOffences: z.int().min(0),
+      lastOffence: z.string().max(1000).nullable(),
+      /** requests a second that this account may make for long, and how many at once */
+      requestsPerSecond: z.number().min(0),
+      requestBurst: z.int().min(0),
+    }),
+  },
   "mining.points": {
     params: z.object({ taskId: integerString }),
     result: z.object({ receipt: pointsReceiptSchema.nullable() }),
@@ -297,6 +314,17 @@ export const RPC_ERROR = {
   /** the same request may succeed later */
   retry: -32004,
 } as const;
+
+/** What an error says beside its sentence, where a program may want to know. */
+export const errorDataSchema = z.discriminatedUnion("kind", [
+  /** too many requests of this account: the next one may come then */
+  z.object({ kind: z.literal("rate"), retryAfterMs: z.int().min(0) }),
+  /** shut out for some time, for offences */
+  z.object({ kind: z.literal("shut-out"), retryAfterMs: z.int().min(0), reason: z.string().max(1000) }),
+  /** shut out for good */
+  z.object({ kind: z.literal("banned"), reason: z.string().max(1000) }),
+]);
+export type ErrorData = z.infer<typeof errorDataSchema>;
 
 /** Why a manager's endpoint ends a connection; WebSocket close codes of the range for applications. */
 export const CLOSE = {

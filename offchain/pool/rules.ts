@@ -47,6 +47,12 @@ export interface PoolRules {
   /** messages against the protocol before a connection is ended */
   readonly maxOffences: number;
   readonly maxSessionsPerMiner: number;
+  /** requests a second that one account may make for long, over all its links, and how many at once */
+  readonly requestsPerSecond: number;
+  readonly requestBurst: number;
+  /** links of one account that end for its offences, within `shutOutMs`, before it is shut out for as long */
+  readonly maxStrikes: number;
+  readonly shutOutMs: number;
 }
 
 export const DEFAULT_RULES: PoolRules = {
@@ -72,4 +78,8 @@ export const DEFAULT_RULES: PoolRules = {
   challengeMs: 30_000,
   maxOffences: 10,
   maxSessionsPerMiner: 16,
+  requestsPerSecond: 20,
+  requestBurst: 200,
+  maxStrikes: 3,
+  shutOutMs: 600_000,
 };

@@ -30,6 +30,7 @@ import { chunkAnswer, fetchModelBytes } from "./model-transfer.ts";
 import { latestReceipt } from "./points.ts";
 import { readStandings } from "./reads.ts";
 import { createRpcPeer, RpcError, type CallContext, type Handlers, type RpcPeer } from "./rpc.ts";
+import { createTimeOuts, createTokenBuckets } from "./limits.ts";
 import type { PoolRules } from "./rules.ts";
 import type { Schedule } from "./schedule.ts";
 import { checkpoints, leases, miners, models, sessions, shares, type LeaseRow, type SessionRow } from "./schema.ts";
@@ -88,6 +89,7 @@ interface Connection {
   lease: number | null;
   /** a job is being found for it; "again": and another must be looked for then */
   giving: boolean | "again";
+  readonly offences: { readonly count: number; readonly last: string | null };
   end(code: number, reason: string): void;
 }
 
@@ -117,6 +119,9 @@ export function createSessions(options: {
     options;
   const connections = new Set<Connection>();
   const kept = createCheckpointDesk({ queries, rules, writing, clock });
+  const { requestsPerSecond, requestBurst } = rules;
+  const requests = createTokenBuckets({ rate: requestsPerSecond, burst: requestBurst, clock });
+  const timeOuts = createTimeOuts({ strikes: rules.maxStrikes, shutOutMs: rules.shutOutMs, clock });
   const authorised = (): Connection[] => [...connections].filter((connection) => connection.session !== null);
   const sameSession = (id: string): Connection[] => authorised().filter((other) => other.session!.id === id);
   const sameMiner = (miner: Address): Connection[] => authorised().filter((other) => other.session!.miner === miner);
@@ -191,7 +196,7 @@ export function createSessions(options: {
   // ————— Links —————
 
   function connect(channel: Channel): Link {
-    let offences = 0;
+    const offences = { count: 0, last: null as string | null };
     let over = false;
     const closed = (): void => {
       if (over) return;
@@ -205,17 +210,27 @@ export function createSessions(options: {
       channel.close(code, reason);
     };
     const offend = (reason: string): void => {
-      offences++;
-      log.debug({ miner: connection.session?.miner, offences }, `A message was refused: ${reason}`);
-      if (offences >= rules.maxOffences) {
-        end(CLOSE.offences, `${offences} messages against the protocol, the last one: ${reason}`);
-      }
+      offences.count++;
+      offences.last = reason.slice(0, 1000);
+      const miner = connection.session?.miner;
+      log.debug({ miner, offences: offences.count }, `A message was refused: ${reason}`);
+      if (offences.count < rules.maxOffences || over) return;
+      if (miner !== undefined) timeOuts.strike(miner, reason.slice(0, 500));
+      end(CLOSE.offences, `${offences.count} messages against the protocol, the last one: ${reason}`);
+    };
+    const admitRequest = (method: string): void => {
+      const miner = connection.session?.miner;
+      const retryAfterMs = miner === undefined ? 0 : requests.take(miner);
+      if (retryAfterMs === 0) return;
+      const limit = `${miner} makes more than ${rules.requestsPerSecond} requests a second; ${method} may come again in ${retryAfterMs} ms.`;
+      throw new RpcError(RPC_ERROR.retry, limit, { kind: "rate", retryAfterMs });
     };
     const peer = createRpcPeer({
       serves: MANAGER_METHODS,
       handlers: handlersFor(() => connection, offend),
       calls: MINER_METHODS,
       send: (text) => channel.send(text),
+      admit: admitRequest,
       durably,
       onOffence: offend,
       onDefect: (error, method) => {
@@ -230,6 +245,7 @@ export function createSessions(options: {
       session: null,
       lease: null,
       giving: false,
+      offences,
       end,
     };
     if (signal.aborted) end(CLOSE.goingAway, "The pool's manager is stopping.");
@@ -277,6 +293,12 @@ export function createSessions(options: {
         if (!(await isSignedBy(miner, authorizeData(identity, { miner, ...challenge }), signature))) {
           offend("wrong signature");
           throw new RpcError(RPC_ERROR.unauthorized, `The challenge is not signed by ${miner}.`);
+        }
+        const out = timeOuts.of(miner);
+        if (out !== null) {
+          const reason = `${miner} is shut out for ${Math.ceil(out.ms / 1000)} s, for messages against the protocol; the last one: ${out.reason}`;
+          context.afterReply(() => connection.end(CLOSE.offences, reason));
+          throw new RpcError(RPC_ERROR.retry, reason, { kind: "shut-out", retryAfterMs: out.ms, reason: out.reason });
         }
         await admit(connection, miner, subscribed, context);
         return {};
@@ -409,6 +431,21 @@ export function createSessions(options: {
         return { shares: await readStandings(queries, { taskId, miner, after }) };
       },
 
+      "mining.status": () => {
+        const { miner } = sessionOf();
+        const { count, last } = own().offences;
+        return {
+          miner,
+          sessions: new Set(sameMiner(miner).map((other) => other.session!.id)).size,
+          maxSessions: rules.maxSessionsPerMiner,
+          offences: count,
+          maxOffences: rules.maxOffences,
+          lastOffence: last,
+          requestsPerSecond,
+          requestBurst,
+        };
+      },
+
       "mining.points": async ({ taskId }) => {
         const { miner } = sessionOf();
         return { receipt: await latestReceipt(queries, taskId, miner) };
@@ -432,7 +469,7 @@ export function createSessions(options: {
         if (known!.bannedAt !== null) {
           const reason = `${miner} is banned from this pool. ${known!.banReason}`;
           context.afterReply(() => connection.end(CLOSE.banned, reason));
-          throw new RpcError(RPC_ERROR.banned, reason);
+          throw new RpcError(RPC_ERROR.banned, reason, { kind: "banned", reason: known!.banReason!.slice(0, 1000) });
         }
         const [earlier] = await tx.select().from(sessions).where(eq(sessions.id, id));
         if (earlier !== undefined && earlier.miner !== miner) {

@@ -351,7 +351,7 @@ describe("A miner's link to its pool", function () {
       }
       expect(told).to.be.greaterThan(0);
       socket.resume();
-      expect((await closed).code).to.equal(1006);
+      expect((await closed).code).to.equal(CLOSE.slow);
       await talker.stop();
     });
 

@@ -184,10 +184,10 @@ export async function generate({ url, miners: count, rate, seconds, pid }: LoadO
   const before = { manager: cpuMs(pid), own: cpuMs(process.pid), load: loadavg()[0]! };
   const start = performance.now();
   let missed = 0;
-  for (let due = 0, last = 0; ;) {
+  for (let last = 0; ;) {
     const elapsed = (performance.now() - start) / 1000;
     if (elapsed >= seconds) break;
-    for (const due = Math.floor(elapsed * rate); last < due; last++) {
+    for (; last < elapsed * rate; last++) {
       const share = ready.shift();
       if (share === undefined) missed++;
       else share.send();

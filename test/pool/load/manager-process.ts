@@ -40,7 +40,7 @@ if (process.argv[1] === import.meta.filename) {
     signal,
     log: SILENT,
     // All miners of the load come from one address.
-    limits: { maxConnections: Number(miners) + 10, maxConnectionsPerAddress: Number(miners) + 10 },
+    limits: { maxConnectionsPerAddress: Number(miners) + 10, connectionBurst: Number(miners) + 10 },
   });
   setInterval(() => void manager.sweep(), 1000);
   console.log(endpoint.url);
