@@ -31,6 +31,8 @@ const ENUMS: Record<string, readonly [file: string, name: string]> = {
   COMMITMENT_STATES: ["ITaskRegistry", "CommitmentState"],
   CREDIT_REASONS: ["ICredits", "CreditReason"],
   ELIMINATIONS: ["ITaskRegistry", "Elimination"],
+  OBJECTION_KINDS: ["IPool", "ObjectionKind"],
+  OBJECTION_STATES: ["IPool", "ObjectionState"],
   PHASES: ["ITaskRegistry", "Phase"],
   SPLIT_PHASES: ["IPool", "SplitPhase"],
   VOID_REASONS: ["ITaskRegistry", "VoidReason"],

@@ -38,7 +38,11 @@ interface ICredits {
         /// the manager's fee of a reward that its pool won
         PoolFee,
         /// the manager's own money, taken out of its pool
-        PoolFloat
+        PoolFloat,
+        /// half the manager's stake on a split that fell, to whom it fell by
+        Objection,
+        /// the bond of a demand that a split fell with, back to who paid it
+        ObjectionBond
     }
 
     /// @notice Why an amount was burned. Burned amounts stay in the contract, owned by nobody, since tokens may refuse
@@ -51,7 +55,11 @@ interface ICredits {
         /// half the bond of a publisher at fault
         PublisherBond,
         /// half the bond of an eliminated candidate; the other half too where it was lost by silence and nobody earned it
-        CandidateBond
+        CandidateBond,
+        /// half the manager's stake on a split that fell
+        PoolStake,
+        /// half the bond of a demand that was answered
+        ObjectionBond
     }
 
     // ————— Events —————

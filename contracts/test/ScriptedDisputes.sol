@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import {IDisputes} from "../interfaces/IDisputes.sol";
+import {IPool} from "../interfaces/IPool.sol";
 import {ITaskRegistry} from "../interfaces/ITaskRegistry.sol";
 
 /// @title A disputes contract that does what a test says
@@ -14,5 +15,9 @@ contract ScriptedDisputes is IDisputes {
 
     function refute(ITaskRegistry registry, uint256 taskId, address participant, address refuter) external {
         registry.refute(taskId, participant, refuter);
+    }
+
+    function refuteSplit(IPool pool, uint256 taskId, address refuter) external {
+        pool.refuteSplit(taskId, refuter);
     }
 }

@@ -2,6 +2,7 @@ import { networkShapes } from "../evaluation/shapes.ts";
 import type { Benchmark } from "../pool/messages.ts";
 import type { Architecture, Layer } from "../protocol/architecture.ts";
 import { createRandom } from "../protocol/random.ts";
+import { firstSamples } from "../training/samples.ts";
 import { DEFAULT_TRAINING_SETTINGS } from "../training/settings.ts";
 import type { TrainingWorker } from "../training/worker.ts";
 
@@ -32,11 +33,14 @@ const NETWORK: Architecture = {
 };
 const IMAGES = 512;
 
-/** The real training step on random images, a second or two: what a pool plans a miner's leases by. */
+/**
+ * The real training step on random images, a second or two, on all workers at once, since they share the machine: what a
+ * pool plans each one's leases by.
+ */
 export async function measureMiner(
-  worker: TrainingWorker,
+  workers: readonly Pick<TrainingWorker, "train">[],
   { throttle, signal }: { readonly throttle: number; readonly signal: AbortSignal },
-): Promise<Benchmark> {
+): Promise<Benchmark[]> {
   const random = createRandom("benchmark");
   const size = NETWORK.input.reduce((product, dim) => product * dim, 1);
   const samples = {
@@ -46,6 +50,10 @@ export async function measureMiner(
   };
   const settings = { ...DEFAULT_TRAINING_SETTINGS, epochs: 1 };
   const request = { architecture: NETWORK, train: samples, validation: samples, settings, seed: 0, throttle };
-  const { imagesPerSecond } = await worker.train(request, { signal });
-  return { imagesPerSecond, macs: networkShapes(NETWORK).macs };
+  // Processes start, and engines load, at different speeds; only then does everybody run at once.
+  const first = firstSamples(samples, settings.batch);
+  await Promise.all(workers.map((worker) => worker.train({ ...request, train: first, validation: first }, { signal })));
+  const outcomes = await Promise.all(workers.map((worker) => worker.train(request, { signal })));
+  const { macs } = networkShapes(NETWORK);
+  return outcomes.map(({ imagesPerSecond }) => ({ imagesPerSecond, macs }));
 }

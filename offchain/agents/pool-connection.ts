@@ -1,6 +1,7 @@
 /**
- * A miner's link to its pool. It outlives every outage: it reconnects with back-off, resumes its session and its job,
- * and hands in a finished share until the pool has said what becomes of it.
+ * A miner's link to its pool, with one session and one job at a time: a miner with several workers has a link for each.
+ * It outlives every outage: it reconnects with back-off, resumes its session and its job, and hands in a finished share
+ * until the pool has said what becomes of it.
  */
 import { isAddressEqual } from "viem";
 import { WebSocket } from "ws";
@@ -13,6 +14,7 @@ import {
   MODEL_CHUNK_BYTES,
   RPC_ERROR,
   type Benchmark,
+  type Checkpoint,
   type Job,
   type PointsReceipt,
   type Share,
@@ -26,7 +28,7 @@ import { PonasError, explainError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
 import { createRandom } from "../protocol/random.ts";
 import { sleep } from "../protocol/wait.ts";
-import { createPoolOutbox, type FinishedShare } from "./pool-outbox.ts";
+import { createPoolOutbox, type FinishedShare, type PoolOutbox } from "./pool-outbox.ts";
 
 /** A job in a miner's hands. */
 export interface MinerJob extends Job {
@@ -57,6 +59,13 @@ export interface PoolConnection {
    * Best effort: a lease that cannot be given back runs out by itself.
    */
   abandon(lease: number, outcome: "infeasible" | "stopped", reason: string): Promise<void>;
+  /** Shortest time between two checkpoints that the pool takes of one lease, in milliseconds; 0: it takes none. */
+  checkpointMs(): number;
+  /**
+   * Hands the pool the model of a trial in progress, so that another miner can go on with it. Best effort.
+   * @returns whether the pool has it
+   */
+  checkpoint(checkpoint: Checkpoint, model: Uint8Array): Promise<boolean>;
   /** What the next heartbeats say of the present trial. @param epoch epochs done, parts of one included */
   progress(epoch: number): void;
   /** The pool's best of the present task, as last heard. */
@@ -82,8 +91,10 @@ export interface PoolConnectionOptions {
   readonly log: Log;
   /** the pool that this miner means to work for; an endpoint of any other is refused */
   readonly expected?: PoolIdentity;
-  /** folder for unsent shares and the session's token */
-  readonly stateDir?: string;
+  /** what must not be lost; shared by all links of a miner to one pool. In memory unless given */
+  readonly outbox?: PoolOutbox;
+  /** the number of this link among the miner's, from 0; 0 unless given */
+  readonly worker?: number;
   /** name/version of this program */
   readonly client?: string;
   /** cap of a model to start from, in bytes */
@@ -107,6 +118,8 @@ export interface ConnectionTiming {
   readonly verdictMs: number;
   /** an endpoint that is not heard of for so long, its pings included, is gone */
   readonly silentMs: number;
+  /** a share of another link that none has begun to hand in for so long is handed in by this one */
+  readonly orphanMs: number;
 }
 
 const DEFAULT_TIMING: ConnectionTiming = {
@@ -115,7 +128,15 @@ const DEFAULT_TIMING: ConnectionTiming = {
   requestMs: 20_000,
   verdictMs: 300_000,
   silentMs: 60_000,
+  orphanMs: 20_000,
 };
+
+/** So many messages that cannot be read, and it is no pool that speaks at the other end. */
+const MAX_OFFENCES = 3;
+/** Ends of a link after which only patience helps. */
+const HOLD_OFF: ReadonlySet<number> = new Set([CLOSE.busy, CLOSE.flood, CLOSE.slow, CLOSE.offences]);
+/** What a manager says of a share for good; anything else may be otherwise the next time. */
+const FINAL: ReadonlySet<number> = new Set([RPC_ERROR.refused, RPC_ERROR.banned, RPC_ERROR.invalidParams]);
 
 type Manager = RpcPeer<typeof MANAGER_METHODS>;
 
@@ -159,11 +180,11 @@ function createGate<T>() {
 /** Starts a miner's link to a pool; it connects in the background, and its calls wait for it. */
 export function connectToPool(options: PoolConnectionOptions): PoolConnection {
   const { url, signer, benchmark, log, expected, client = "ponas", maxModelBytes = 1 << 28, handlers = {} } = options;
+  const { outbox = createPoolOutbox(), worker = 0 } = options;
   const timing = { ...DEFAULT_TIMING, ...options.timing };
   const stopping = new AbortController();
   const signal = AbortSignal.any([options.signal, stopping.signal]);
-  const outbox = createPoolOutbox(options.stateDir);
-  const random = createRandom(`${signer.address} back-off`);
+  const random = createRandom(`${signer.address} ${worker} back-off`);
   const linkUp = createGate<Manager>();
   const jobReady = createGate<MinerJob>();
   const verdicts = new Map<number, Promise<ShareVerdict>>();
@@ -176,6 +197,13 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
   let target: Target | null = null;
   /** counts the jobs heard of, so that a slow fetch of a model does not put back an older one */
   let heard = 0;
+  let checkpointMs = 0;
+  /** the manager ended the last link because this miner, or everyone together, asked too much of it */
+  let heldOff = false;
+  /** this miner ended the last link, since there was nothing to be had from the other end */
+  let givenUp = false;
+  /** models that are offered as checkpoints right now */
+  const offered = new Map<Hex, Uint8Array>();
 
   const fail = (error: PonasError): void => {
     if (fatal !== null) return;
@@ -232,7 +260,9 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
     jobReady.open(present.job);
   }
 
-  function serve(socket: WebSocket): Manager {
+  /** @param leave ends the link, with the reason */
+  function serve(socket: WebSocket, leave: (reason: string) => void): Manager {
+    let offences = 0;
     const manager = createRpcPeer({
       serves: MINER_METHODS,
       handlers: {
@@ -248,16 +278,19 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
         },
         "mining.points": (news) => handlers.onReceipt?.(news),
         "mining.model": ({ modelRoot, offset }) => {
-          const kept = [...outbox.shares.values()].find(({ signed }) => signed.share.modelRoot === modelRoot);
-          if (kept === undefined) throw new RpcError(RPC_ERROR.refused, `This miner has no model ${modelRoot}.`);
-          return chunkAnswer(kept.model.length, kept.model.subarray(offset, offset + MODEL_CHUNK_BYTES));
+          const model = offered.get(modelRoot) ?? outbox.model(modelRoot);
+          if (model === undefined) throw new RpcError(RPC_ERROR.refused, `This miner has no model ${modelRoot}.`);
+          return chunkAnswer(model.length, model.subarray(offset, offset + MODEL_CHUNK_BYTES));
         },
       },
       calls: MANAGER_METHODS,
       send: (text) => {
         if (socket.readyState === socket.OPEN) socket.send(text);
       },
-      onOffence: (reason) => log.warn(`The pool at ${url} sent what cannot be read: ${reason}`),
+      onOffence: (reason) => {
+        log.debug(`The pool at ${url} sent what cannot be read: ${reason}`);
+        if (++offences === MAX_OFFENCES) leave(`it sends what cannot be read: ${reason}`);
+      },
       onDefect: (error, method) => log.error({ err: error }, `${method} failed: ${explainError(error)}`),
     });
     return manager;
@@ -272,7 +305,13 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
       maxPayload: MAX_MESSAGE_BYTES,
       perMessageDeflate: false,
     });
-    const manager = serve(socket);
+    let left: string | null = null;
+    const leave = (reason: string): void => {
+      left ??= reason;
+      givenUp = true;
+      socket.terminate();
+    };
+    const manager = serve(socket, leave);
     let heardAt = performance.now();
     const hear = (): void => {
       heardAt = performance.now();
@@ -288,9 +327,10 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
             }),
           );
         }
-        resolve(text === "" ? `code ${code}` : text);
+        if (HOLD_OFF.has(code)) heldOff = true;
+        resolve(left ?? (text === "" ? `the link broke (code ${code})` : text));
       });
-      socket.on("error", (error) => resolve(error.message));
+      socket.on("error", (error) => resolve(left ?? error.message));
     });
     socket.on("message", (data: Buffer, isBinary: boolean) => {
       hear();
@@ -300,8 +340,11 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
     const stop = (): void => socket.close(1000);
     signal.addEventListener("abort", stop, { once: true });
     let beating: NodeJS.Timeout | undefined;
+    let orphans: NodeJS.Timeout | undefined;
     const watching = setInterval(() => {
-      if (performance.now() - heardAt > timing.silentMs) socket.terminate();
+      if (performance.now() - heardAt > timing.silentMs) {
+        leave(`nothing was heard of it for ${timing.silentMs / 1000} s.`);
+      }
     }, timing.silentMs / 4);
     try {
       const opened = new Promise<true>((resolve) => socket.once("open", () => resolve(true)));
@@ -311,10 +354,12 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
       const heartbeatMs = await Promise.race([authorize(manager), ended]);
       if (typeof heartbeatMs === "string") return heartbeatMs;
       beating = setInterval(() => void heartbeat(manager), heartbeatMs / 3);
+      orphans = setInterval(() => handInRest(() => true), timing.orphanMs);
       return await ended;
     } finally {
       clearInterval(watching);
       clearInterval(beating);
+      clearInterval(orphans);
       signal.removeEventListener("abort", stop);
       if (link === manager) link = null;
       manager.end("The link to the pool was lost.");
@@ -326,11 +371,8 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
   /** @returns the period within which the manager wants to hear of a lease, in milliseconds */
   async function authorize(manager: Manager): Promise<number> {
     const wait = { timeoutMs: timing.requestMs, signal };
-    const hello = await manager.request(
-      "mining.subscribe",
-      { client, benchmark, ...(outbox.session() === undefined ? {} : { session: outbox.session() }) },
-      wait,
-    );
+    const session = outbox.session(worker);
+    const hello = await manager.request("mining.subscribe", { client, benchmark, session }, wait);
     const heardOf: PoolIdentity = { chainId: hello.chainId, pool: hello.pool };
     const meant = expected ?? identity ?? heardOf;
     if (meant.chainId !== heardOf.chainId || !isAddressEqual(meant.pool, heardOf.pool)) {
@@ -342,10 +384,15 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
     identity = heardOf;
     const signature = await signer.sign(authorizeData(heardOf, { miner: signer.address, ...hello.challenge }));
     await manager.request("mining.authorize", { miner: signer.address, signature }, wait);
-    outbox.keepSession(hello.session);
+    try {
+      outbox.keepSession(worker, hello.session);
+    } catch (error) {
+      log.warn(explainError(error));
+    }
+    checkpointMs = hello.checkpointMs;
     link = manager;
     linkUp.open(manager);
-    for (const share of outbox.shares.values()) void deliver(share).catch(() => undefined);
+    handInRest((finished) => finished.worker === worker);
     return hello.heartbeatMs;
   }
 
@@ -360,9 +407,12 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
     }
   }
 
+  const jittered = (ms: number): number => ms * (0.75 + random.next() / 2);
+
   async function keepLinked(): Promise<void> {
     let pause = timing.firstPauseMs;
-    let complained = false;
+    /** what was said of the outage already */
+    const said = new Set<string>();
     while (!signal.aborted && fatal === null) {
       const start = performance.now();
       let why: string;
@@ -376,23 +426,37 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
           return fail(new PonasError("pool", `The pool does not admit this miner: ${explainError(error)}`));
         }
         if (!(error instanceof PonasError) && code === null) log.error({ err: error }, "The link to the pool failed.");
+        if (code === RPC_ERROR.retry) heldOff = true;
         why = explainError(error);
       }
       if (signal.aborted || fatal !== null) break;
       if (performance.now() - start > timing.lastPauseMs) {
         pause = timing.firstPauseMs;
-        complained = false;
+        if (!givenUp) said.clear();
       }
-      if (!complained) log.warn(`No link to the pool at ${url}: ${why} Trying again.`);
-      else log.debug(`No link to the pool at ${url}: ${why}`);
-      complained = true;
-      await sleep(pause * (0.75 + random.next() / 2), signal).catch(() => undefined);
+      const sentence = `No link to the pool at ${url}: ${why}${why.endsWith(".") ? "" : "."} Trying again.`;
+      if (said.has(sentence)) log.debug(sentence);
+      else log.warn(sentence);
+      said.add(sentence);
+      // One that asks to be left in peace is.
+      if (heldOff) pause = timing.lastPauseMs;
+      [heldOff, givenUp] = [false, false];
+      await sleep(jittered(pause), signal).catch(() => undefined);
       pause = Math.min(2 * pause, timing.lastPauseMs);
     }
     if (signal.aborted) fail(new PonasError("aborted", "Stopped."));
   }
 
   // ————— Shares —————
+
+  /** Hands in what was finished before, where no link is at it. */
+  function handInRest(chosen: (finished: FinishedShare) => boolean): void {
+    for (const finished of outbox.shares.values()) {
+      if (outbox.delivering.has(finished.signed.share.lease) || !chosen(finished)) continue;
+      // A failure is this link's end, which is told of elsewhere; the share stays where it is.
+      void deliver(finished).catch(() => undefined);
+    }
+  }
 
   /** Hands a kept share in until there is a verdict; one delivery a lease. */
   function deliver(finished: FinishedShare): Promise<ShareVerdict> {
@@ -401,8 +465,12 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
     if (known !== undefined) return known;
     const verdict = handIn(finished);
     verdicts.set(lease, verdict);
+    outbox.delivering.add(lease);
     // Once it is said, the manager remembers it better than this process.
-    const forget = (): boolean => verdicts.delete(lease);
+    const forget = (): void => {
+      verdicts.delete(lease);
+      outbox.delivering.delete(lease);
+    };
     verdict.then(forget, forget);
     return verdict;
   }
@@ -416,19 +484,27 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
           timeoutMs: timing.verdictMs,
           signal,
         });
-        outbox.remove(lease);
+        strike(lease);
         return { status: "accepted", receipt, best };
       } catch (error) {
         if (signal.aborted) throw new PonasError("aborted", "Stopped.", { cause: error });
-        const final = error instanceof RpcError && error.code !== RPC_ERROR.retry && error.code !== RPC_ERROR.internal;
-        if (final && error.code !== RPC_ERROR.unauthorized) {
-          outbox.remove(lease);
+        if (error instanceof RpcError && FINAL.has(error.code)) {
+          strike(lease);
           log.warn(`The pool refused the share of lease ${lease}: ${error.message}`);
           return { status: "refused", reason: error.message };
         }
         log.debug(`The share of lease ${lease} waits: ${explainError(error)}`);
       }
-      await sleep(pause, signal);
+      await sleep(jittered(pause), signal);
+    }
+  }
+
+  /** The pool has answered: what is left on the disk is no more than a share that would be answered again. */
+  function strike(lease: number): void {
+    try {
+      outbox.remove(lease);
+    } catch (error) {
+      log.warn(`The share of lease ${lease} stays in the outbox: ${explainError(error)}`);
     }
   }
 
@@ -461,12 +537,30 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
       if (known !== undefined) return known;
       if (identity === null) await ready();
       const signature = await signer.sign(shareData(identity!, share));
-      const finished = { signed: { share, signature }, model };
-      outbox.put(finished);
+      const finished = { signed: { share, signature }, model, worker };
+      try {
+        outbox.put(finished);
+      } catch (error) {
+        log.error({ event: "disk" }, `${explainError(error)} It is handed in from memory.`);
+      }
       if (present?.job.lease === share.lease) present = null;
       return deliver(finished);
     },
     abandon,
+    checkpointMs: () => checkpointMs,
+    async checkpoint(checkpoint, model) {
+      if (link === null || checkpointMs === 0) return false;
+      offered.set(checkpoint.modelRoot, model);
+      try {
+        await link.request("mining.checkpoint", checkpoint, { timeoutMs: timing.requestMs, signal });
+        return true;
+      } catch (error) {
+        log.debug(`The checkpoint of lease ${checkpoint.lease} was not taken: ${explainError(error)}`);
+        return false;
+      } finally {
+        offered.delete(checkpoint.modelRoot);
+      }
+    },
     progress(epoch) {
       if (present !== null) present.epoch = epoch;
     },

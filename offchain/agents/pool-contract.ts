@@ -1,7 +1,7 @@
 /** A pool's contract as its manager and its miners see it. */
-import { bytesToHex } from "viem";
+import { bytesToHex, encodeFunctionData } from "viem";
 
-import { poolAbi, poolFactoryAbi, SPLIT_PHASES } from "../protocol/abi.ts";
+import { OBJECTION_KINDS, OBJECTION_STATES, poolAbi, poolFactoryAbi, SPLIT_PHASES } from "../protocol/abi.ts";
 import { keccak256, type Address, type Hex } from "../protocol/bytes.ts";
 import type { ChainClient } from "../protocol/chain-client.ts";
 import { PonasError } from "../protocol/errors.ts";
@@ -11,16 +11,31 @@ import type { Opening } from "./claimant.ts";
 
 export type SplitPhase = (typeof SPLIT_PHASES)[number];
 
+/** An objection against a posted split; what the fields mean stands with `IPool.Objection`. */
+export interface Objection {
+  readonly id: number;
+  readonly kind: (typeof OBJECTION_KINDS)[number];
+  readonly state: (typeof OBJECTION_STATES)[number];
+  readonly by: Address;
+  /** Unix time in seconds */
+  readonly deadline: number;
+  readonly index: number;
+  readonly points: bigint;
+}
+
 export interface PoolTerms {
   readonly receiptKey: Address;
   readonly feeBps: number;
-  /** seconds */
+  /** seconds in which a split can be objected to, and in which an objection must be answered */
   readonly objectionWindow: number;
   readonly settlementWindow: number;
   readonly receiptsWindow: number;
-  /** name of the points scheme: "performance" */
+  /** the points scheme's text (points-schemes.ts): "performance", … */
   readonly scheme: string;
 }
+
+/** About 100,000 gas each, at a depth of 20: far below what a block holds. */
+const ANSWERS_AT_ONCE = 40;
 
 /** Where the account's pool of that name is, or would be: one account, one name, one pool. */
 async function locatePool(chain: ChainClient, name: string) {
@@ -31,12 +46,22 @@ async function locatePool(chain: ChainClient, name: string) {
   return { factory, salt, pool, exists };
 }
 
-/** Creates the account's pool, or finds it where it was created before. */
+/**
+ * Creates the account's pool, or finds it where it was created before.
+ * @throws PonasError bad-input where it was created with another points scheme
+ */
 export async function ensurePool(chain: ChainClient, name: string, terms: PoolTerms): Promise<Address> {
   const { factory, salt, pool, exists } = await locatePool(chain, name);
-  if (exists) return pool;
   const { scheme, ...rest } = terms;
-  const params = { ...rest, manager: chain.account, schemeId: keccak256(Buffer.from(scheme, "utf8")) };
+  const schemeId = keccak256(Buffer.from(scheme, "utf8"));
+  if (exists) {
+    const before = await chain.read({ abi: poolAbi, address: pool, functionName: "terms", args: [] });
+    if (before.schemeId === schemeId) return pool;
+    throw new PonasError("bad-input", `The pool "${name}" was created with another points scheme than "${scheme}".`, {
+      cure: "name its scheme and its parameters with --scheme …, or create a pool with another --title",
+    });
+  }
+  const params = { ...rest, manager: chain.account, schemeId };
   await chain.send({ ...factory, functionName: "create", args: [params, salt] });
   return pool;
 }
@@ -104,15 +129,22 @@ export function createPoolContract(chain: ChainClient, address: Address) {
 
     collect: (taskId: bigint) => chain.send({ ...at, functionName: "collect", args: [taskId] }),
 
+    /** Posts a split, and sees to it that the float has the stake on it. @throws PonasError funds */
     postSplit: (taskId: bigint, { root, depth, count, sum }: PointsTree, sharesCid: Uint8Array) =>
-      chain.send({
-        ...at,
-        functionName: "postSplit",
-        args: [taskId, { root, depth, count, sum }, bytesToHex(sharesCid)],
+      paying(chain, async () => {
+        const { reward } = await account(taskId);
+        await ensureFloat(await chain.read({ ...at, functionName: "stakeFor", args: [reward] }));
+        await chain.send({
+          ...at,
+          functionName: "postSplit",
+          args: [taskId, { root, depth, count, sum }, bytesToHex(sharesCid)],
+        });
       }),
 
-    /** CID of the shares file of a posted split, from its event. */
-    sharesCid: async (taskId: bigint): Promise<Hex | undefined> => {
+    /** CID of the shares file of the split that pays a task's reward, or of the one that was posted for it. */
+    sharesCid: async (ofTask: bigint): Promise<Hex | undefined> => {
+      const { splitTask } = await account(ofTask);
+      const taskId = splitTask === 0n ? ofTask : splitTask;
       const logs = await chain.client.getContractEvents({
         ...at,
         eventName: "SplitPosted",
@@ -121,6 +153,64 @@ export function createPoolContract(chain: ChainClient, address: Address) {
       });
       return logs.at(-1)?.args.sharesCid;
     },
+
+    // ————— Objections —————
+
+    terms: () => chain.read({ ...at, functionName: "terms", args: [] }),
+
+    /** What demanding a leaf of this reward's split costs. */
+    bondFor: (reward: bigint): Promise<bigint> => chain.read({ ...at, functionName: "bondFor", args: [reward] }),
+
+    /** Open objections, those that run out first at the front; at most `limit`. */
+    openObjections: async (taskId: bigint, limit = 100): Promise<Objection[]> =>
+      (await chain.read({ ...at, functionName: "openObjections", args: [taskId, BigInt(limit)] })).map((view) => ({
+        ...view,
+        kind: OBJECTION_KINDS[view.kind]!,
+        state: OBJECTION_STATES[view.state]!,
+      })),
+
+    /** The points that were demanded, or shown, for a miner; 0 where none were. */
+    demandedOf: (taskId: bigint, miner: Address): Promise<bigint> =>
+      chain.read({ ...at, functionName: "demandedOf", args: [taskId, miner] }),
+
+    /** Demands that the posted split has the points of a miner's receipt; anyone may. */
+    objectMissing: (
+      taskId: bigint,
+      receipt: { miner: Address; sequence: number; points: bigint; signature: Hex },
+    ): Promise<unknown> =>
+      chain.send({
+        ...at,
+        functionName: "objectMissing",
+        args: [taskId, receipt.miner, BigInt(receipt.sequence), receipt.points, receipt.signature],
+      }),
+
+    /** Demands a leaf of the posted split; the account pays the bond. @throws PonasError funds */
+    demandLeaf: (taskId: bigint, index: number) =>
+      paying(chain, async () => {
+        const { reward } = await account(taskId);
+        await registry.approve(address, await chain.read({ ...at, functionName: "bondFor", args: [reward] }));
+        await chain.send({ ...at, functionName: "demandLeaf", args: [taskId, index] });
+      }),
+
+    /** Answers open objections with leaves of the posted tree, many in one transaction; anyone may. */
+    answer: async (taskId: bigint, tree: PointsTree, answers: readonly { id: number; index: number }[]) => {
+      for (let from = 0; from < answers.length; from += ANSWERS_AT_ONCE) {
+        const calls = answers.slice(from, from + ANSWERS_AT_ONCE).map(({ id, index }) => {
+          const { account: miner, points } = tree.leaves[index]!;
+          const args = [taskId, id, { index, miner, points }, tree.proof(index)] as const;
+          return encodeFunctionData({ abi: poolAbi, functionName: "answer", args });
+        });
+        await chain.send({ ...at, functionName: "multicall", args: [calls] });
+      }
+    },
+
+    finaliseFall: (taskId: bigint) => chain.send({ ...at, functionName: "finaliseFall", args: [taskId] }),
+    returnBond: (taskId: bigint, id: number) => chain.send({ ...at, functionName: "returnBond", args: [taskId, id] }),
+
+    /** The task of the last final split by which somebody has claimed; 0 where there is none. */
+    lastSplit: (): Promise<bigint> => chain.read({ ...at, functionName: "lastSplit", args: [] }),
+
+    // ————— Claims —————
 
     isClaimed: (taskId: bigint, index: number) =>
       chain.read({ ...at, functionName: "isClaimed", args: [taskId, index] }),

@@ -9,17 +9,24 @@ import { WebSocketServer, type WebSocket } from "ws";
 
 import type { PoolManager } from "../pool/manager.ts";
 import { CLOSE, MAX_MESSAGE_BYTES } from "../pool/messages.ts";
+import { createTimeOuts, createTokenBuckets } from "../pool/limits.ts";
 import { PonasError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
 
 export interface EndpointLimits {
   readonly maxConnections: number;
   readonly maxConnectionsPerAddress: number;
+  /** connections a second that one network address may open for long, and how many at once */
+  readonly connectionsPerSecond: number;
+  readonly connectionBurst: number;
   /** longest message in bytes */
   readonly maxMessageBytes: number;
   /** messages a second that one client may send for long, and how many at once */
   readonly messagesPerSecond: number;
   readonly messageBurst: number;
+  /** links of one network address that end for what was sent, within `shutOutMs`, before it is shut out for as long */
+  readonly maxStrikes: number;
+  readonly shutOutMs: number;
   /** bytes that wait for a client that does not read, before it is dropped */
   readonly maxUnreadBytes: number;
   /** a client that has not answered a ping of this period by the next is gone */
@@ -27,8 +34,12 @@ export interface EndpointLimits {
 }
 
 export const DEFAULT_LIMITS: EndpointLimits = {
-  maxConnections: 1000,
+  maxConnections: 4096,
   maxConnectionsPerAddress: 64,
+  connectionsPerSecond: 5,
+  connectionBurst: 200,
+  maxStrikes: 10,
+  shutOutMs: 60_000,
   maxMessageBytes: MAX_MESSAGE_BYTES,
   messagesPerSecond: 20,
   messageBurst: 100,
@@ -79,15 +90,39 @@ export async function startPoolEndpoint(options: {
     perMessageDeflate: false,
     clientTracking: true,
   });
+  // Sockets that never say anything reach neither the pool nor its limits.
+  http.headersTimeout = 10_000;
+  http.requestTimeout = 20_000;
+  http.maxConnections = 2 * limits.maxConnections;
+  const clock = (): number => performance.now();
+  const { connectionsPerSecond, connectionBurst, messagesPerSecond, messageBurst, maxStrikes, shutOutMs } = limits;
+  const opening = createTokenBuckets({ rate: connectionsPerSecond, burst: connectionBurst, clock });
+  const timeOuts = createTimeOuts({ strikes: maxStrikes, shutOutMs, clock });
   const perAddress = new Map<string, number>();
   const answered = new WeakSet<WebSocket>();
+
+  /** Why there can be no further link from an address, or null. */
+  function refusalOf(address: string, already: number): string | null {
+    const out = timeOuts.of(address);
+    if (out !== null) return `Shut out for ${Math.ceil(out.ms / 1000)} s: ${out.reason}`;
+    if (server.clients.size > limits.maxConnections) return "The pool has too many links; try again later.";
+    if (already >= limits.maxConnectionsPerAddress) return `More than ${already} links from one address.`;
+    if (opening.take(address) > 0) return `More than ${connectionsPerSecond} new links a second from one address.`;
+    return null;
+  }
 
   server.on("connection", (socket: WebSocket, request: IncomingMessage) => {
     const address = request.socket.remoteAddress ?? "unknown";
     const already = perAddress.get(address) ?? 0;
-    socket.on("error", (error) => log.debug({ address }, `A link failed: ${error.message}`));
-    if (server.clients.size > limits.maxConnections || already >= limits.maxConnectionsPerAddress) {
-      socket.close(CLOSE.busy, "Too many links; try again later.");
+    socket.on("error", (error: Error & { code?: string }) => {
+      log.debug({ address }, `A link failed: ${error.message}`);
+      // Frames that are too large or malformed; the library has ended the link with the reason.
+      if (error.code?.startsWith("WS_ERR_") === true) timeOuts.strike(address, error.message);
+    });
+    const refusal = refusalOf(address, already);
+    if (refusal !== null) {
+      socket.close(CLOSE.busy, shorten(refusal));
+      setTimeout(() => socket.terminate(), 2_000).unref();
       return;
     }
     perAddress.set(address, already + 1);
@@ -105,31 +140,27 @@ export async function startPoolEndpoint(options: {
         if (socket.bufferedAmount > limits.maxUnreadBytes) {
           log.warn({ address }, `A miner at ${address} does not read; its link is dropped.`);
           link.closed();
-          socket.terminate();
-          return;
+          // Should it read once more, it finds the reason behind what it has not read.
+          return end(CLOSE.slow, `More than ${limits.maxUnreadBytes} bytes wait to be read.`);
         }
         socket.send(text);
       },
-      close: end,
+      close(code, reason) {
+        if (code === CLOSE.offences) timeOuts.strike(address, reason);
+        end(code, reason);
+      },
     });
 
-    let allowance = limits.messageBurst;
-    let counted = performance.now();
-    const withinRate = (): boolean => {
-      const now = performance.now();
-      allowance = Math.min(limits.messageBurst, allowance + ((now - counted) / 1000) * limits.messagesPerSecond);
-      counted = now;
-      allowance -= 1;
-      return allowance >= 0;
-    };
+    const messages = createTokenBuckets({ rate: messagesPerSecond, burst: messageBurst, clock });
     const drop = (code: number, reason: string): void => {
       link.closed();
+      timeOuts.strike(address, reason);
       // What is still on its way from a flooder is thrown away unread.
       socket.removeAllListeners("message");
       end(code, reason);
     };
     socket.on("message", (data: Buffer, isBinary: boolean) => {
-      if (!withinRate()) return drop(CLOSE.flood, `More than ${limits.messagesPerSecond} messages a second.`);
+      if (messages.take("") > 0) return drop(CLOSE.flood, `More than ${messagesPerSecond} messages a second.`);
       if (isBinary) return drop(CLOSE.offences, "Messages are text.");
       link.receive(data.toString("utf8"));
     });

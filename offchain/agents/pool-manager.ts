@@ -14,6 +14,7 @@ import { createClaimant, createPrefetch, type Participation } from "./claimant.t
 import { createFollowed, runDuties, type Duty } from "./duties.ts";
 import { createKeeper } from "./keeper.ts";
 import type { PoolContract } from "./pool-contract.ts";
+import { answerObjections } from "./posted-split.ts";
 import { createRegistry, formatAmount, paying, type TaskState } from "./registry.ts";
 import type { StateFolder } from "./state-folder.ts";
 import { createTaskChoice, type AcceptableTerms } from "./task-choice.ts";
@@ -115,7 +116,13 @@ export async function runPoolManager(options: PoolManagerAgentOptions): Promise<
 
   const sweeping = (async () => {
     while (!signal.aborted) {
-      await manager.sweep();
+      try {
+        await manager.sweep();
+      } catch (error) {
+        // A database that is away comes back, and the next sweep makes up for this one.
+        if (!(error instanceof PonasError && error.retryable)) throw error;
+        log.debug(`A sweep was left out: ${error.message}`);
+      }
       await sleep(1000, signal);
     }
   })().catch((error: unknown) => {
@@ -154,11 +161,28 @@ function dutiesFor(taskId: bigint, options: PoolManagerAgentOptions): Duty[] {
 }
 
 /** One step of the way from an ended task to the manager's last unit; true when nothing is left. */
-async function settle(
+export async function settle(
   task: TaskState,
-  { chain, pool, manager, store, files, log, signal }: PoolManagerAgentOptions,
+  {
+    chain,
+    pool,
+    manager,
+    store,
+    files,
+    log,
+    signal,
+  }: Pick<PoolManagerAgentOptions, "chain" | "pool" | "store" | "files" | "log" | "signal"> & {
+    readonly manager: Pick<PoolManager, "points" | "sharesFile">;
+  },
 ): Promise<boolean> {
-  const { phase } = await pool.account(task.id);
+  const { phase, split, deadline } = await pool.account(task.id);
+  /** Models may be waited for until half of what is left of the phase is over: there is a split to be posted after that. */
+  const points = async () => {
+    const { samples: test } = await files.testSet(task);
+    const validation = await files.samples(task, "validation");
+    const left = 1000 * Math.max(0, Number(BigInt(deadline) - (await chain.client.getBlock()).timestamp));
+    return manager.points(task.id, { test, validation, until: Date.now() + left / 2, signal });
+  };
   switch (phase) {
     case "None":
       return true;
@@ -167,8 +191,7 @@ async function settle(
       log.info({ event: "collect", taskId: String(task.id) }, `collected what task ${task.id} owes the pool`);
       return false;
     case "AwaitSplit": {
-      const { samples } = await files.testSet(task);
-      const leaves = await manager.points(task.id, { test: samples, signal });
+      const leaves = await points();
       if (leaves.length === 0) {
         // Nobody has points, so no tree can be posted; the reward follows the receipts' way, and ends with the manager.
         log.debug({ taskId: String(task.id) }, `no miner has any points in task ${task.id}: no split is posted`);
@@ -182,9 +205,20 @@ async function settle(
       );
       return false;
     }
+    case "Objection":
+    case "Answering":
+      await answerObjections(task.id, split.root, { pool, store, log, signal });
+      return false;
+    case "Fallen":
+      await pool.finaliseFall(task.id);
+      log.error(
+        { event: "fallen", taskId: String(task.id) },
+        `the split of task ${task.id} fell to an objection that was not answered, and half the stake is burned`,
+      );
+      return false;
     case "Claims": {
-      const { feePaid, fee } = await pool.account(task.id);
-      if (!feePaid && fee > 0n) await pool.claimFee(task.id);
+      const { feePaid, fee, stake } = await pool.account(task.id);
+      if (!feePaid && fee + stake > 0n) await pool.claimFee(task.id);
       const credit = await pool.credit(chain.account);
       if (credit > 0n) {
         await pool.withdraw();
@@ -193,9 +227,8 @@ async function settle(
       return true;
     }
     case "Receipts": {
-      // Too late for a split: miners are paid by receipts, which they must be able to get.
-      const { samples } = await files.testSet(task);
-      await manager.points(task.id, { test: samples, signal });
+      // There is no split: miners are paid by receipts, which they must be able to get.
+      await points();
       return false;
     }
     case "ReceiptClaims":
@@ -204,7 +237,7 @@ async function settle(
       await pool.reclaim(task.id);
       log.warn(
         { event: "reclaim", taskId: String(task.id) },
-        `nobody had points in task ${task.id}: its reward went to the float`,
+        `nobody handed in a receipt for task ${task.id}: its reward follows the pool's last split, or went to the float`,
       );
       return false;
     case "Closed":

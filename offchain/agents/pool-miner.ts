@@ -1,37 +1,33 @@
 /**
- * A pool's miner: runs the manager's jobs on its own hardware, hands in what it finds, and claims its pay from the
- * pool's contract. It takes the manager's word for nothing that pays: points and payment are read from chain and IPFS.
+ * A pool's miner: runs the manager's jobs on its own hardware (pool-jobs.ts), and claims its pay from the pool's contract.
+ * It takes the manager's word for nothing that pays: points and payment are read from chain and IPFS.
  */
 import { isAddressEqual } from "viem";
-import { z } from "zod";
 
-import { decodeModel, modelRoot } from "../evaluation/model.ts";
-import { buildPointsTree, parsePoints, type PointsTree } from "../pool/points-tree.ts";
 import { pointsReceiptSchema, type PointsReceipt } from "../pool/messages.ts";
 import { isSignedBy, pointsData } from "../pool/signatures.ts";
-import { parseWith } from "../protocol/architecture.ts";
-import type { Address } from "../protocol/bytes.ts";
+import type { Address, Hex } from "../protocol/bytes.ts";
 import type { ChainClient } from "../protocol/chain-client.ts";
 import { PonasError, explainError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
-import { sleep } from "../protocol/wait.ts";
 import type { ModelStore } from "../storage/model-store.ts";
-import type { TrainingWorker } from "../training/worker.ts";
-import { percent } from "./claimant.ts";
 import { createFollowed, runDuties, type Duty } from "./duties.ts";
-import type { PoolConnection } from "./pool-connection.ts";
 import type { PoolContract } from "./pool-contract.ts";
+import { runJobs, type PoolWorker } from "./pool-jobs.ts";
+import type { PoolOutbox } from "./pool-outbox.ts";
+import { fetchSplit } from "./posted-split.ts";
 import { createRegistry, formatAmount } from "./registry.ts";
 import type { StateFolder } from "./state-folder.ts";
-import { binaryCid } from "./task-descriptor.ts";
 import type { TaskFiles } from "./task-files.ts";
 import { createWorkList, type WorkList } from "./work-list.ts";
 
 export interface PoolMinerOptions {
   readonly chain: ChainClient;
   readonly pool: PoolContract;
-  readonly connection: PoolConnection;
-  readonly worker: TrainingWorker;
+  /** at least one */
+  readonly workers: readonly PoolWorker[];
+  /** that of the workers' links */
+  readonly outbox: PoolOutbox;
   readonly files: TaskFiles;
   readonly store: ModelStore;
   readonly state: StateFolder;
@@ -41,11 +37,15 @@ export interface PoolMinerOptions {
   readonly signal: AbortSignal;
 }
 
-/** Mines until the signal fires; shut out by the pool, it goes on to claim what it has earned there. */
+/**
+ * Mines until the signal fires, and then gives back what it was at: the workers' links must outlive that. Shut out by
+ * the pool, it goes on to claim what it has earned there.
+ */
 export async function runPoolMiner(options: PoolMinerOptions): Promise<void> {
   const { log, signal, state } = options;
   const work = createWorkList(state, "pool-miner");
-  const jobs = runJobs(options, work).catch((error: unknown) => {
+  const { task: taskOf } = createRegistry(options.chain);
+  const jobs = runJobs({ ...options, taskOf, onTask: (taskId) => work.add(taskId) }).catch((error: unknown) => {
     if (signal.aborted) return;
     if (!(error instanceof PonasError && error.code === "pool")) throw error;
     log.error({ event: "shut-out" }, `no more jobs, only claims of what was earned: ${explainError(error)}`);
@@ -53,124 +53,24 @@ export async function runPoolMiner(options: PoolMinerOptions): Promise<void> {
   await Promise.all([jobs, runClaims(options, work)]);
 }
 
-/** After a job that failed, so long before the next one: doubled from the first to the last, in milliseconds. */
-const FIRST_PAUSE_MS = 1000;
-const LAST_PAUSE_MS = 60_000;
-
-/** One job after another. A trial that fails is given back; the next may well succeed. */
-async function runJobs(
-  { chain, connection, worker, files, throttle, log, signal }: PoolMinerOptions,
-  work: WorkList,
-): Promise<void> {
-  const registry = createRegistry(chain);
-  let pause = FIRST_PAUSE_MS;
-  let trials = 0;
-  let best = 0;
-  while (!signal.aborted) {
-    let job;
-    try {
-      job = await connection.nextJob(signal);
-    } catch (error) {
-      if (signal.aborted) return;
-      throw error;
-    }
-    const { lease, taskId, kind, architecture, settings, seed } = job;
-    try {
-      const task = await registry.task(taskId);
-      const train = await files.samples(task, "train");
-      const validation = await files.samples(task, "validation");
-      log.info(
-        { event: "training", lease, best: shown(best, validation.count) },
-        `trial ${trials + 1}: ${kind}, lease ${lease}`,
-      );
-      const initial =
-        job.initialBytes === null ? undefined : decodeModel(job.initialBytes, { maxBytes: task.maxModelBytes });
-      const outcome = await worker.train(
-        { architecture, train, validation, settings, seed, initial, throttle },
-        { signal: job.signal, onEpoch: ({ epoch }) => connection.progress(epoch) },
-      );
-      if (outcome.infeasible !== null) {
-        await connection.abandon(lease, "infeasible", outcome.infeasible);
-        continue;
-      }
-      work.add(taskId);
-      const { trainLoss, validation: tally, epochsRun, seconds, flops, model, bytes } = outcome;
-      const verdict = await connection.submit(
-        {
-          taskId,
-          lease,
-          architecture,
-          seed,
-          epochs: epochsRun,
-          trainLoss: trainLoss.map((loss) => (Number.isFinite(loss) ? loss : null)),
-          validation: tally,
-          seconds,
-          flops,
-          modelRoot: modelRoot(model),
-        },
-        bytes,
-      );
-      pause = FIRST_PAUSE_MS;
-      trials += 1;
-      best = Math.max(best, tally.correct);
-      const end =
-        verdict.status === "accepted"
-          ? verdict.best
-            ? "accepted, the pool's best"
-            : "accepted"
-          : `refused: ${verdict.reason}`;
-      log.info(
-        {
-          event: "trial",
-          lease,
-          correct: tally.correct,
-          total: tally.total,
-          best: shown(best, tally.total),
-          status: verdict.status,
-        },
-        `trial ${trials}: ${percent(tally.correct, tally.total)} on validation in ${seconds.toFixed(0)} s, ${end}`,
-      );
-    } catch (error) {
-      if (signal.aborted) return;
-      if (job.signal.aborted) {
-        log.info({ event: "training", lease, best: shown(best, 0) }, `lease ${lease} was taken back`);
-        continue;
-      }
-      if (error instanceof PonasError && error.code === "pool") throw error;
-      log.warn({ lease }, `the trial of lease ${lease} failed: ${explainError(error)}`);
-      await connection.abandon(lease, "stopped", explainError(error).slice(0, 500));
-      // Whatever is wrong with this machine, the pool is not to be flooded with it.
-      await sleep(pause, signal);
-      pause = Math.min(2 * pause, LAST_PAUSE_MS);
-    }
-  }
-}
-
-function shown(best: number, total: number): string {
-  return best === 0 || total === 0 ? "–" : percent(best, total);
-}
-
 // ————— Pay —————
 
 /** How many of the newest tasks are looked at for pay, beside those that this folder knows of. */
 const RECENT_TASKS = 50n;
-/** Of a shares file: a few kilobytes a share. */
-const MAX_SHARES_FILE_BYTES = 1 << 28;
 /** Seconds before what did not work is tried again: doubled from the first to the last. */
 const FIRST_WAIT = 5n;
 const LAST_WAIT = 600n;
 
-const sharesFileSchema = z.looseObject({ points: z.array(z.unknown()) });
-
 /** Claims what the pool's contract owes this miner, in every task, whether or not this process has worked in it. */
 async function runClaims(options: PoolMinerOptions, work: WorkList): Promise<void> {
-  const { chain, files, state, log, signal } = options;
+  const { chain, files, outbox, state, log, signal } = options;
   const registry = createRegistry(chain);
   const followed = createFollowed({
     dutiesFor: (id) => [claimOf(id, options)],
     onEnd: (id) => {
       work.remove(id);
       files.forget(id);
+      outbox.forget(id);
       state.remove(receiptFile(id));
     },
     log,
@@ -191,31 +91,15 @@ async function runClaims(options: PoolMinerOptions, work: WorkList): Promise<voi
 }
 
 /** The duty that gets this miner its pay of one task. */
-function claimOf(taskId: bigint, { chain, pool, connection, store, state, log, signal }: PoolMinerOptions): Duty {
+function claimOf(taskId: bigint, { chain, pool, workers, store, state, log, signal }: PoolMinerOptions): Duty {
   const miner = chain.account;
   let failure: unknown;
   let notBefore = 0n;
   let wait = FIRST_WAIT;
+  let satisfied = false;
 
-  /** The posted split, from the file that it names. @throws PonasError where nobody can be paid by it */
-  async function fetchSplit(root: string): Promise<PointsTree> {
-    const what = `The shares file of task ${taskId}`;
-    const cid = await pool.sharesCid(taskId);
-    if (cid === undefined) throw new PonasError("not-found", `The split of task ${taskId} names no shares file.`);
-    const bytes = await store.get(binaryCid(cid, what), { maxBytes: MAX_SHARES_FILE_BYTES, signal });
-    let json: unknown;
-    try {
-      json = JSON.parse(Buffer.from(bytes).toString("utf8"));
-    } catch (cause) {
-      throw new PonasError("bad-input", `${what} is not JSON.`, { cause });
-    }
-    const tree = buildPointsTree(parsePoints(parseWith(sharesFileSchema, json, what).points));
-    if (tree.root !== root) throw new PonasError("integrity", `${what} has another root than the split on chain.`);
-    return tree;
-  }
-
-  async function claimBySplit(root: string): Promise<void> {
-    const tree = await fetchSplit(root);
+  async function claimBySplit(root: Hex): Promise<void> {
+    const tree = await fetchSplit(taskId, root, { pool, store, signal });
     const index = tree.leaves.findIndex(({ account }) => isAddressEqual(account, miner));
     const points = tree.leaves[index]?.points ?? 0n;
     const promised = readReceipt(state, taskId)?.points ?? 0n;
@@ -230,13 +114,52 @@ function claimOf(taskId: bigint, { chain, pool, connection, store, state, log, s
     log.info({ event: "claim", taskId: String(taskId) }, `claimed ${points} points of task ${taskId}`);
   }
 
-  async function submitReceipt(): Promise<void> {
-    // The manager may be gone, which is why there is a phase of receipts; one that is back may have a later one.
-    if (connection.connected()) {
+  /** The latest points receipt, from the manager where there is a link to it. */
+  async function latestReceipt(): Promise<PointsReceipt | null> {
+    // The manager may be gone, or send nonsense: what it has signed before stands. One that is back may have a later one.
+    const connection = workers.map((worker) => worker.connection).find((link) => link.connected());
+    if (connection !== undefined) {
       const asked = await connection.receipt(taskId).catch(() => null);
-      if (asked !== null) await keepReceipt(state, pool, asked, miner);
+      if (asked !== null) {
+        await keepReceipt(state, pool, asked, miner).catch((error: unknown) => {
+          if (signal.aborted) throw error;
+          log.warn({ taskId: String(taskId) }, explainError(error));
+        });
+      }
     }
-    const receipt = readReceipt(state, taskId);
+    return readReceipt(state, taskId);
+  }
+
+  /**
+   * Demands what the manager has signed for, unless the posted split has it, or the demand is on chain already.
+   * @param left seconds in which it still can be demanded
+   */
+  async function object(root: Hex, left: number): Promise<void> {
+    if (satisfied) return;
+    const receipt = await latestReceipt();
+    if (receipt === null || (await pool.demandedOf(taskId, miner)) >= receipt.points) return;
+    let shown = 0n;
+    try {
+      const tree = await fetchSplit(taskId, root, { pool, store, signal, timeoutMs: Math.min(60_000, 500 * left) });
+      shown = tree.leaves.find(({ account }) => isAddressEqual(account, miner))?.points ?? 0n;
+    } catch (error) {
+      if (signal.aborted) throw error;
+      log.debug({ taskId: String(taskId) }, explainError(error));
+      // A file may be late, but a tree that nobody is shown must be asked for while it still can be.
+      const { objectionWindow } = await pool.terms();
+      if (left > objectionWindow / 2) return;
+    }
+    satisfied = shown >= receipt.points;
+    if (satisfied) return;
+    await pool.objectMissing(taskId, receipt);
+    log.warn(
+      { event: "objection", taskId: String(taskId) },
+      `objected to the split of task ${taskId}: it does not show the ${receipt.points} points of the manager's receipt`,
+    );
+  }
+
+  async function submitReceipt(): Promise<void> {
+    const receipt = await latestReceipt();
     if (receipt === null || (await pool.receiptOf(taskId, miner)) >= receipt.sequence) return;
     const { sequence, points, signature } = receipt;
     await pool.submitReceipt(taskId, { sequence: BigInt(sequence), points, signature });
@@ -254,9 +177,15 @@ function claimOf(taskId: bigint, { chain, pool, connection, store, state, log, s
   }
 
   /** One look; true when there will be no pay any more. */
-  async function look(): Promise<boolean> {
-    const { phase, split } = await pool.account(taskId);
+  async function look(timestamp: bigint): Promise<boolean> {
+    const { phase, split, deadline } = await pool.account(taskId);
     switch (phase) {
+      case "Objection":
+        await object(split.root, Number(BigInt(deadline) - timestamp));
+        return false;
+      case "Fallen":
+        await pool.finaliseFall(taskId);
+        return false;
       case "Claims":
         await claimBySplit(split.root);
         await withdraw();
@@ -268,8 +197,15 @@ function claimOf(taskId: bigint, { chain, pool, connection, store, state, log, s
         if ((await pool.receiptOf(taskId, miner)) > 0) await pool.claimByReceipt(taskId);
         await withdraw();
         return true;
-      case "Closed":
       case "Unclaimed":
+        // Where an earlier split takes its place, there is pay to claim after all.
+        if ((await pool.lastSplit()) !== 0n) {
+          await pool.reclaim(taskId);
+          return false;
+        }
+        await withdraw();
+        return true;
+      case "Closed":
         await withdraw(); // a process before this one may have claimed and gone no further
         return true;
       case "None": {
@@ -288,7 +224,7 @@ function claimOf(taskId: bigint, { chain, pool, connection, store, state, log, s
       // Said again until it is tried again: it has not passed, and need not be told anew.
       if (timestamp < notBefore) throw failure;
       try {
-        return await look();
+        return await look(timestamp);
       } catch (error) {
         failure = error;
         notBefore = timestamp + wait;

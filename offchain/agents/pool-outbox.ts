@@ -1,73 +1,159 @@
 /**
- * A miner's finished shares until the pool has said what becomes of them, and the token of its session: in a folder,
- * so that a miner that was killed hands in what it had finished; or in memory where it has none.
+ * What a miner must not lose: finished shares until the pool has said what becomes of them, their models until the task
+ * is over, and the tokens of its sessions. In a folder, so that a miner that was killed hands in what it had finished;
+ * or in memory where it has none.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync } from "node:fs";
 import { join } from "node:path";
 
+import { z } from "zod";
+
 import { signedShareSchema, type SignedShare } from "../pool/messages.ts";
-import { parseWith } from "../protocol/architecture.ts";
+import type { Hex } from "../protocol/bytes.ts";
+import { PonasError, explainError } from "../protocol/errors.ts";
+import { createStateFolder } from "./state-folder.ts";
 
 export interface FinishedShare {
   readonly signed: SignedShare;
   readonly model: Uint8Array;
+  /** number of the link whose session has the lease, from 0 */
+  readonly worker: number;
 }
 
 export interface PoolOutbox {
+  /** by lease */
   readonly shares: ReadonlyMap<number, FinishedShare>;
-  /** Keeps a share, and writes it down before it returns. */
+  /** leases whose share some link is handing in */
+  readonly delivering: Set<number>;
+  /**
+   * Keeps a share, written down before the return, and its model until `forget`.
+   * @throws PonasError unavailable where it cannot be written down; it is in `shares` all the same
+   */
   put(share: FinishedShare): void;
+  /** The pool has said what becomes of the share. */
   remove(lease: number): void;
-  session(): string | undefined;
-  keepSession(token: string): void;
+  /** A model of a share that was put here, in this process or before. */
+  model(modelRoot: Hex): Uint8Array | undefined;
+  /** The task is over: nobody asks for its models any more. */
+  forget(taskId: bigint): void;
+  session(worker: number): string | undefined;
+  /** @throws PonasError unavailable where it cannot be written down */
+  keepSession(worker: number, token: string): void;
 }
 
-/** @param dir created where it is missing @throws PonasError bad-input where a share in it cannot be read */
-export function createPoolOutbox(dir?: string): PoolOutbox {
+const keptSchema = signedShareSchema.extend({ worker: z.int().min(0).default(0) });
+const sessionSchema = z.string().regex(/^[0-9a-f]{64}$/);
+
+const shareFile = (lease: number): string => `unsent/${lease}.json`;
+const modelFile = (taskId: bigint, modelRoot: string): string => `models/${taskId}/${modelRoot}.model`;
+
+/**
+ * @param dir created where it is missing; of one pool, since leases are numbered by pool
+ * @param onDamage is told of each share in it that cannot be read; it is set aside
+ */
+export function createPoolOutbox(dir?: string, onDamage: (sentence: string) => void = () => undefined): PoolOutbox {
   const shares = new Map<number, FinishedShare>();
-  let token: string | undefined;
-  if (dir !== undefined) {
-    mkdirSync(dir, { recursive: true });
-    const sessionFile = join(dir, "session");
-    if (existsSync(sessionFile)) token = readFileSync(sessionFile, "utf8").trim();
-    for (const name of readdirSync(dir).filter((entry) => entry.endsWith(".json"))) {
-      const file = join(dir, name);
-      const signed = parseWith(signedShareSchema, JSON.parse(readFileSync(file, "utf8")), `The unsent share ${file}`);
-      shares.set(signed.share.lease, { signed, model: readFileSync(modelFile(dir, signed.share.lease)) });
+  const sessions = new Map<number, string>();
+  const delivering = new Set<number>();
+  if (dir === undefined) {
+    const models = new Map<Hex, { readonly taskId: bigint; readonly bytes: Uint8Array }>();
+    return {
+      shares,
+      delivering,
+      put(finished) {
+        const { lease, taskId, modelRoot } = finished.signed.share;
+        shares.set(lease, finished);
+        models.set(modelRoot, { taskId, bytes: finished.model });
+      },
+      remove: (lease) => void shares.delete(lease),
+      model: (modelRoot) => models.get(modelRoot)?.bytes,
+      forget(taskId) {
+        for (const [root, model] of models) if (model.taskId === taskId) models.delete(root);
+      },
+      session: (worker) => sessions.get(worker),
+      keepSession: (worker, token) => void sessions.set(worker, token),
+    };
+  }
+
+  const folder = createStateFolder(dir);
+  /** where the model of each root lies */
+  const models = new Map<string, string>();
+  for (const name of folder
+    .list("models")
+    .flatMap((task) => folder.list(`models/${task}`).map((file) => `${task}/${file}`))) {
+    const root = /^\d+\/(0x[0-9a-f]{64})\.model$/.exec(name)?.[1];
+    // What is not whole was being written when the process was killed.
+    if (root === undefined) folder.remove(`models/${name}`);
+    else models.set(root, `models/${name}`);
+  }
+  for (const name of folder.list("unsent")) {
+    if (name.endsWith(".new")) folder.remove(`unsent/${name}`);
+    if (!name.endsWith(".json")) continue;
+    try {
+      const { worker, ...signed } = folder.read(`unsent/${name}`, keptSchema)!;
+      const { lease, taskId, modelRoot } = signed.share;
+      const model = folder.readBytes(modelFile(taskId, modelRoot));
+      if (model === undefined) throw new PonasError("not-found", `The model of the unsent share ${name} is missing.`);
+      shares.set(lease, { signed, model, worker });
+    } catch (error) {
+      mkdirSync(join(dir, "damaged"), { recursive: true });
+      renameSync(join(dir, "unsent", name), join(dir, "damaged", name));
+      onDamage(`${explainError(error)} It is set aside in ${join(dir, "damaged")}.`);
     }
+  }
+
+  function writing(what: string, write: () => void): void {
+    try {
+      write();
+    } catch (cause) {
+      const { code, message } = cause as NodeJS.ErrnoException;
+      const why = code === "ENOSPC" || code === "EDQUOT" ? "the disk is full" : (code ?? message);
+      throw new PonasError("unavailable", `${what} cannot be written to ${dir}: ${why}.`, { cause });
+    }
+  }
+
+  function session(worker: number): string | undefined {
+    const known = sessions.get(worker);
+    if (known !== undefined) return known;
+    const bytes = folder.readBytes(`sessions/${worker}`);
+    // A damaged one only costs the session.
+    return sessionSchema.safeParse(bytes === undefined ? "" : Buffer.from(bytes).toString("utf8")).data;
   }
 
   return {
     shares,
-    put(share) {
-      const { lease, taskId } = share.signed.share;
-      if (dir !== undefined) {
+    delivering,
+    put(finished) {
+      const { signed, model, worker } = finished;
+      const { lease, taskId, modelRoot } = signed.share;
+      shares.set(lease, finished);
+      writing(`The share of lease ${lease}`, () => {
         // The model first: a share file that is there is complete.
-        writeWhole(modelFile(dir, lease), share.model);
-        const { signed } = share;
-        const json = { ...signed, share: { ...signed.share, taskId: taskId.toString() } };
-        writeWhole(join(dir, `${lease}.json`), JSON.stringify(json));
-      }
-      shares.set(lease, share);
+        folder.writeBytes(modelFile(taskId, modelRoot), model);
+        models.set(modelRoot, modelFile(taskId, modelRoot));
+        folder.write(shareFile(lease), { ...signed, share: { ...signed.share, taskId: taskId.toString() }, worker });
+      });
     },
     remove(lease) {
       shares.delete(lease);
-      if (dir === undefined) return;
-      rmSync(join(dir, `${lease}.json`), { force: true });
-      rmSync(modelFile(dir, lease), { force: true });
+      folder.remove(shareFile(lease));
     },
-    session: () => token,
-    keepSession(value) {
-      if (value === token) return;
-      token = value;
-      if (dir !== undefined) writeWhole(join(dir, "session"), `${value}\n`);
+    model(modelRoot) {
+      const unsent = [...shares.values()].find(({ signed }) => signed.share.modelRoot === modelRoot);
+      if (unsent !== undefined) return unsent.model;
+      const file = models.get(modelRoot);
+      return file === undefined ? undefined : folder.readBytes(file);
+    },
+    forget(taskId) {
+      if ([...shares.values()].some(({ signed }) => signed.share.taskId === taskId)) return;
+      for (const [root, file] of models) if (file.startsWith(`models/${taskId}/`)) models.delete(root);
+      folder.remove(`models/${taskId}`);
+    },
+    session,
+    keepSession(worker, token) {
+      if (session(worker) === token) return;
+      sessions.set(worker, token);
+      writing("The session's token", () => folder.writeBytes(`sessions/${worker}`, Buffer.from(token)));
     },
   };
-}
-
-const modelFile = (dir: string, lease: number): string => join(dir, `${lease}.model`);
-
-function writeWhole(file: string, content: string | Uint8Array): void {
-  writeFileSync(`${file}.tmp`, content, { mode: 0o600 });
-  renameSync(`${file}.tmp`, file);
 }

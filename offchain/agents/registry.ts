@@ -13,12 +13,15 @@ import {
   validatorStakeAbi,
   VOID_REASONS,
 } from "../protocol/abi.ts";
+import { formatAmount } from "../protocol/amounts.ts";
 import { ZERO_HASH, type Address, type Hex } from "../protocol/bytes.ts";
 import type { ChainClient } from "../protocol/chain-client.ts";
 import { PonasError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
 import { createSerial, type Serial } from "../pool/serial.ts";
 import type { Opening } from "./claimant.ts";
+
+export { formatAmount };
 
 export type Phase = (typeof PHASES)[number];
 
@@ -366,13 +369,6 @@ export function asArguments({ modelCid, ...opening }: Opening) {
 
 export function toHex(bytes: Uint8Array): Hex {
   return `0x${Buffer.from(bytes).toString("hex")}`;
-}
-
-/** An amount of the asset (18 decimals) for people, without needless zeros: "12.5". */
-export function formatAmount(units: bigint): string {
-  const whole = units / 10n ** 18n;
-  const fraction = (units % 10n ** 18n).toString().padStart(18, "0").replace(/0+$/, "");
-  return fraction === "" ? String(whole) : `${whole}.${fraction}`;
 }
 
 /** Withdraws what the registry owes this account, if it owes anything. */

@@ -8,6 +8,7 @@ import type { ChainClient } from "../protocol/chain-client.ts";
 import { PonasError, explainError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
 import { createRandom } from "../protocol/random.ts";
+import { runInOrder } from "../search/in-order.ts";
 import { DEFAULT_STRATEGY, resumeStrategy, type StrategyName } from "../search/strategies.ts";
 import type { Strategy } from "../search/strategy.ts";
 import type { ModelStore } from "../storage/model-store.ts";
@@ -24,7 +25,9 @@ import { createWorkList } from "./work-list.ts";
 
 export interface SoloMinerOptions {
   readonly chain: ChainClient;
-  readonly worker: TrainingWorker;
+  readonly worker: Pick<TrainingWorker, "train">;
+  /** networks that `worker` trains at a time; 1 unless given */
+  readonly workers?: number;
   readonly files: TaskFiles;
   readonly store: ModelStore;
   readonly state: StateFolder;
@@ -155,6 +158,12 @@ function readBest(state: StateFolder, taskId: bigint): BestModel | undefined {
   return bytes === undefined ? undefined : ({ ...found, bytes } as BestModel);
 }
 
+interface Trial {
+  /** from 1 */
+  readonly trial: number;
+  readonly architecture: Architecture;
+}
+
 const searchSchema = z.strictObject({ trials: z.int().min(0), strategy: z.unknown() });
 
 /** Trials in a row that the training engine may fail before the task is given up. */
@@ -163,17 +172,17 @@ const MAX_FAILURES = 5;
 const MAX_PROPOSALS = 500;
 
 /**
- * One trial after another until the signal fires; what beats the best so far is on disk before the next one begins.
- * A restart goes on after the trial that was under way.
+ * Trials until the signal fires, as many at a time as there are workers; what beats the best so far is on disk as soon as
+ * it is trained. A restart goes on after the trials that were under way.
  * @throws PonasError where the task cannot be searched: its files, its space, or its networks are at fault
  */
 async function runSearch(task: TaskState, options: SoloMinerOptions, signal: AbortSignal): Promise<void> {
-  const { files, worker, state, throttle, log } = options;
+  const { files, worker, workers = 1, state, throttle, log } = options;
   const folder = `searches/${task.id}`;
   let failures = 0;
   try {
     const { template, space, maxMacs, training: settings } = await files.descriptor(task);
-    const train = await files.samples(task, "train");
+    const samples = await files.samples(task, "train");
     const validation = await files.samples(task, "validation");
     const saved = state.read(`${folder}/search.json`, searchSchema);
     const seedOf = (what: string): number => createRandom(`${options.seed} ${task.id} ${what}`).integer(2 ** 32);
@@ -184,36 +193,57 @@ async function runSearch(task: TaskState, options: SoloMinerOptions, signal: Abo
       (reason) => log.warn({ taskId: String(task.id) }, `the search of task ${task.id} begins anew: ${reason}`),
     );
     let best = readBest(state, task.id)?.correct ?? 0;
-    for (let trial = (saved?.trials ?? 0) + 1; !signal.aborted; trial++) {
-      const architecture = propose(strategy, limits);
-      state.write(`${folder}/search.json`, { trials: trial, strategy: strategy.save() });
-      const shown = best === 0 ? "–" : percent(best, validation.count);
-      log.info({ event: "training", best: shown }, `trial ${trial}`);
-      const request = { architecture, train, validation, settings, seed: seedOf(`trial ${trial}`), throttle };
+    let asked = saved?.trials ?? 0;
+
+    async function train({ trial, architecture }: Trial, stop: AbortSignal): Promise<TrainingOutcome | PonasError> {
+      const request = { architecture, train: samples, validation, settings, seed: seedOf(`trial ${trial}`), throttle };
       let outcome: TrainingOutcome;
       try {
-        outcome = await worker.train(request, { signal });
+        outcome = await worker.train(request, { signal: stop });
       } catch (error) {
-        // A network that is too much for this machine says nothing about the next one.
-        if (signal.aborted || !(error instanceof PonasError) || ++failures === MAX_FAILURES) throw error;
-        strategy.tell(architecture, 0);
-        log.warn({ taskId: String(task.id) }, `trial ${trial} failed: ${explainError(error)}`);
-        continue;
+        if (stop.aborted || !(error instanceof PonasError)) throw error;
+        return error;
       }
-      failures = 0;
       const { correct, total } = outcome.validation;
-      strategy.tell(architecture, outcome.infeasible === null ? correct / total : 0);
       if (correct > best && outcome.infeasible === null && outcome.bytes.length <= task.maxModelBytes) {
         best = correct;
         const root = modelRoot(outcome.model);
         state.writeBytes(`${folder}/${root}.model`, outcome.bytes);
         state.write(`${folder}/best.json`, { modelRoot: root, correct, total });
       }
-      log.info(
-        { event: "trial", correct, total, best: percent(best, total) },
-        `trial ${trial}: ${percent(correct, total)} on validation in ${outcome.seconds.toFixed(0)} s`,
-      );
+      return outcome;
     }
+
+    await runInOrder<Trial, TrainingOutcome | PonasError>({
+      // A place ahead for each, so that the slowest one holds up none of the others for long.
+      window: workers === 1 ? 1 : 2 * workers,
+      signal,
+      next: () => {
+        const architecture = propose(strategy, limits);
+        const trial = ++asked;
+        state.write(`${folder}/search.json`, { trials: trial, strategy: strategy.save() });
+        const shown = best === 0 ? "–" : percent(best, validation.count);
+        log.info({ event: "training", best: shown }, `trial ${trial}`);
+        return { trial, architecture };
+      },
+      run: train,
+      done: ({ trial, architecture }, outcome) => {
+        if (outcome instanceof PonasError) {
+          // A network that is too much for this machine says nothing about the next one.
+          if (++failures === MAX_FAILURES) throw outcome;
+          strategy.tell(architecture, 0);
+          log.warn({ taskId: String(task.id) }, `trial ${trial} failed: ${explainError(outcome)}`);
+          return;
+        }
+        failures = 0;
+        const { correct, total } = outcome.validation;
+        strategy.tell(architecture, outcome.infeasible === null ? correct / total : 0);
+        log.info(
+          { event: "trial", correct, total, best: percent(best, total) },
+          `trial ${trial}: ${percent(correct, total)} on validation in ${outcome.seconds.toFixed(0)} s`,
+        );
+      },
+    });
   } catch (error) {
     if (!signal.aborted) throw error;
   }

@@ -190,6 +190,12 @@ export function wholeNumber(flag: string, least: number, most = Number.MAX_SAFE_
   };
 }
 
+/** A task's number, for commander. @throws PonasError usage */
+export function taskNumber(text: string): bigint {
+  if (!/^\d{1,18}$/.test(text)) throw new PonasError("usage", `A task is named by its number, not "${text}".`);
+  return BigInt(text);
+}
+
 /** An amount of the asset in units (10^-18), as a decimal number of whole tokens: "1.5". @throws PonasError usage */
 export function amount(flag: string): (text: string) => bigint {
   return (text) => {

@@ -25,7 +25,12 @@ const COMMANDS: Record<string, { summary: string; load: () => Promise<{ register
   task: { summary: "publish and follow tasks", load: () => import("./commands/task.ts") },
   pool: { summary: "create and run a mining pool", load: () => import("./commands/pool.ts") },
   miner: { summary: "mine alone or in a pool", load: () => import("./commands/miner.ts") },
+  explain: {
+    summary: "every unit paid of a task, and from what it follows",
+    load: () => import("./commands/explain.ts"),
+  },
   validator: { summary: "stake and validate", load: () => import("./commands/validator.ts") },
+  auditor: { summary: "re-derive every payment of every task", load: () => import("./commands/auditor.ts") },
 };
 
 /** Runs one command line and returns the exit code; prints one sentence, never a stack, for what a user can cause. */

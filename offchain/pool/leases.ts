@@ -2,29 +2,51 @@
  * Leases: who runs which trial until when. A lease that its miner lets go is handed out again; nothing about a lease
  * is kept in memory. Every function takes the transaction it works in.
  */
-import { and, asc, count, desc, eq, inArray, lt, ne, or, sql } from "drizzle-orm";
+import { and, asc, desc, eq, inArray, isNull, lt, ne, or, sql } from "drizzle-orm";
 
+import type { Architecture } from "../protocol/architecture.ts";
+import type { TrainingSettings } from "../training/settings.ts";
+import { checkpointOf, settingsAfter } from "./checkpoints.ts";
 import type { Queries } from "./database.ts";
+import { decide, type NewDecision } from "./decisions.ts";
 import type { Job } from "./messages.ts";
+import { heldPart, partFor, partitionRule, releasePart, type PartitionTask } from "./parts.ts";
 import { WHOLE_SPACE, type Proposal, type Proposer } from "./proposals.ts";
 import type { PoolRules } from "./rules.ts";
-import { leases, shares, type LeaseRow, type SessionRow, type ShareRow } from "./schema.ts";
-import { trialMs, type PoolTaskDescriptor } from "./task.ts";
+import {
+  checkpoints,
+  leases,
+  parts,
+  roles,
+  sessions,
+  shares,
+  type LeaseRow,
+  type SessionRow,
+  type ShareRow,
+} from "./schema.ts";
+import { trialMacs, trialMs } from "./task.ts";
 
-export interface LeaseTask {
-  readonly taskId: bigint;
-  readonly descriptor: PoolTaskDescriptor;
-  readonly subspaceCount: number;
+export interface LeaseTask extends PartitionTask {
   readonly openedAt: number;
   readonly endsAt: number;
   /** a typical architecture's trial takes typicalMacs / speed seconds */
   readonly typicalMacs: number;
 }
 
+/** Trials that a miner of this speed (MAC/s) can finish in the time that the task gives. */
+export function trialsOf(task: LeaseTask, speed: number): number {
+  return ((task.endsAt - task.openedAt) * speed) / (1000 * task.typicalMacs);
+}
+
 /** Strong = can finish its subspace's budget of trials in the time that the task gives (paper §3). */
 export function isStrong(task: LeaseTask, speed: number, rules: PoolRules): boolean {
-  return (1000 * rules.strongTrials * task.typicalMacs) / speed <= task.endsAt - task.openedAt;
+  return trialsOf(task, speed) >= rules.strongTrials;
 }
+
+/** A strong miner turns weak under this share of the budget, so that one at the edge does not change with every trial. */
+const HYSTERESIS = 0.8;
+/** A speed that a lease has disproved weighs as much as all measured before. */
+const SPEED_WEIGHT = 0.5;
 
 /** The best accepted share: most validation samples right, the earlier one of equals. */
 export async function bestShare(queries: Queries, taskId: bigint): Promise<ShareRow | undefined> {
@@ -38,19 +60,61 @@ export async function bestShare(queries: Queries, taskId: bigint): Promise<Share
 }
 
 /**
- * Marks the leases whose time has run out.
- * @returns the sessions that were heard of to the last, but took too long: they may go on with something else
+ * Marks the leases whose time has run out. A miner that was heard of to the last, but took too long, is slower than it
+ * was taken for: its speed is at most the trial's cost over the time it had.
+ * @returns the sessions of those miners: they may go on with something else
  */
-export async function expireLeases(queries: Queries, taskId: bigint, now: number): Promise<string[]> {
+export async function expireLeases(
+  queries: Queries,
+  { taskId, descriptor }: Pick<LeaseTask, "taskId" | "descriptor">,
+  now: number,
+): Promise<string[]> {
   const rows = await queries
     .update(leases)
     .set({ state: "expired" })
     .where(
       and(eq(leases.taskId, taskId), eq(leases.state, "live"), or(lt(leases.heartbeatBy, now), lt(leases.endsAt, now))),
     )
-    .returning({ sessionId: leases.sessionId, heartbeatBy: leases.heartbeatBy });
-  return rows.filter(({ heartbeatBy }) => heartbeatBy >= now).map(({ sessionId }) => sessionId);
+    .returning();
+  const slow = rows.filter(({ heartbeatBy }) => heartbeatBy >= now);
+  for (const { sessionId, architecture, settings, issuedAt } of slow) {
+    const macs = trialMacs(architecture, settings.epochs, descriptor.trainCount);
+    const most = (1000 * macs) / Math.max(1, now - issuedAt);
+    await queries
+      .update(sessions)
+      .set({
+        speed: sql`least(${sessions.speed}, CASE WHEN ${sessions.measured} = 0 THEN ${most}::double precision
+                   ELSE ${sessions.speed} * ${1 - SPEED_WEIGHT}::double precision + ${SPEED_WEIGHT * most}::double precision END)`,
+        measured: sql`${sessions.measured} + 1`,
+      })
+      .where(eq(sessions.id, sessionId));
+  }
+  await decide(
+    queries,
+    taskId,
+    now,
+    rows.map(({ id, sessionId, miner, part, heartbeatBy, epoch }) => ({
+      kind: "expire",
+      miner,
+      sessionId,
+      part,
+      leaseId: id,
+      reason:
+        heartbeatBy < now
+          ? `Lease ${id} is free again: ${miner} has been silent for too long.`
+          : `Lease ${id} is free again: ${miner} has taken longer than it may.`,
+      figures: { epoch },
+    })),
+  );
+  return slow.map(({ sessionId }) => sessionId);
 }
+
+/** Of a lease that nobody has yet. */
+type Terms = Proposal & {
+  readonly attempt?: number;
+  readonly resumes?: number | null;
+  readonly epochsBefore?: number;
+};
 
 /**
  * The session's lease: the one it has, its last one where nobody else has taken that over, else one that another
@@ -64,44 +128,101 @@ export async function nextLease(
     readonly now: number;
     readonly rules: PoolRules;
     readonly proposer: Proposer;
+    /** marks the leases whose time has run out (`expireLeases`) */
+    readonly expire: () => Promise<void>;
   },
 ): Promise<LeaseRow> {
   const { task, session, now, rules, proposer } = options;
-  const { taskId } = task;
-  await expireLeases(queries, taskId, now);
+  const { taskId, descriptor } = task;
+  const { miner } = session;
   const inTask = eq(leases.taskId, taskId);
   const [own] = await queries
     .select()
     .from(leases)
-    .where(and(inTask, eq(leases.sessionId, session.id), inArray(leases.state, ["live", "expired"])))
+    .where(and(eq(leases.sessionId, session.id), inTask))
     .orderBy(desc(leases.id))
     .limit(1);
-  if (own !== undefined && own.endsAt > now) return (await keepAlive(queries, own, now, rules))!;
+  if (own !== undefined && (own.state === "live" || own.state === "expired") && own.endsAt > now) {
+    return (await keepAlive(queries, own, now, rules))!;
+  }
+  if (own?.state === "live") await options.expire();
 
-  const best = await bestShare(queries, taskId);
-  const strong = isStrong(task, session.speed, rules);
-  const exploits = !strong && best !== undefined;
-  const proposal = (await takeOver()) ?? (await propose());
-  const expected = trialMs(proposal.architecture, proposal.settings, task.descriptor.trainCount, session.speed);
+  const { strong, part } = await role();
+  const parent = strong ? undefined : await bestShare(queries, taskId);
+  const made: NewDecision[] = [];
+  const terms = (await takeOver()) ?? (await propose());
+  const expected = trialMs(terms.architecture, terms.settings, descriptor.trainCount, session.speed);
   const [lease] = await queries
     .insert(leases)
     .values({
       taskId,
       sessionId: session.id,
-      miner: session.miner,
-      ...proposal,
+      miner,
+      ...terms,
       state: "live",
       issuedAt: now,
       heartbeatBy: now + rules.heartbeatMs,
       endsAt: Math.round(Math.min(task.endsAt, now + Math.max(rules.minLeaseMs, rules.leaseSlack * expected))),
     })
     .returning();
+  await decide(
+    queries,
+    taskId,
+    now,
+    made.map((one) => ({ ...one, miner, sessionId: session.id, part: terms.part, leaseId: lease!.id })),
+  );
   return lease!;
 
-  async function takeOver(): Promise<(Proposal & { attempt: number }) | undefined> {
-    const [left] = await queries
+  /** Strong or weak by the speed that is known by now, and the part that the session holds, or gets, if it is strong. */
+  async function role(): Promise<{ strong: boolean; part: number }> {
+    const [before] = await queries
       .select()
+      .from(roles)
+      .where(and(eq(roles.taskId, taskId), eq(roles.sessionId, session.id)));
+    const can = trialsOf(task, session.speed);
+    const needs = rules.strongTrials * (before?.strong === true ? HYSTERESIS : 1);
+    const isStrongNow = can >= needs;
+    if (before?.strong !== isStrongNow) {
+      await queries
+        .insert(roles)
+        .values({ taskId, sessionId: session.id, strong: isStrongNow })
+        .onConflictDoUpdate({ target: [roles.taskId, roles.sessionId], set: { strong: isStrongNow, backup: false } });
+      const source = session.measured > 0 ? "as measured" : "as it claims";
+      await decide(queries, taskId, now, [
+        {
+          kind: isStrongNow ? "strong" : "weak",
+          miner,
+          sessionId: session.id,
+          reason: `${miner} is ${isStrongNow ? "strong" : "weak"}: it can finish ${can.toPrecision(3)} trials within the task, ${source}, and a part's budget is ${rules.strongTrials}.`,
+          figures: { trials: can, needs, speed: session.speed, measured: session.measured },
+        },
+      ]);
+    }
+    if (partitionRule(rules) === "whole") return { strong: isStrongNow, part: WHOLE_SPACE };
+    const held = await heldPart(queries, taskId, session.id);
+    if (isStrongNow) return { strong: true, part: held?.part ?? (await partFor(queries, options)) ?? WHOLE_SPACE };
+    if (held !== undefined) {
+      await releasePart(queries, taskId, held.part);
+      await decide(queries, taskId, now, [
+        {
+          kind: "release",
+          miner,
+          sessionId: session.id,
+          part: held.part,
+          reason: `Part ${held.part} is free: ${miner} has turned weak.`,
+          figures: { trials: can, needs },
+        },
+      ]);
+    }
+    return { strong: false, part: WHOLE_SPACE };
+  }
+
+  /** A trial that another let go: of the session's own part before others, and of nobody else's. */
+  async function takeOver(): Promise<Terms | undefined> {
+    const [row] = await queries
+      .select({ left: leases })
       .from(leases)
+      .leftJoin(parts, and(eq(parts.taskId, leases.taskId), eq(parts.part, leases.part)))
       .where(
         and(
           inTask,
@@ -109,34 +230,80 @@ export async function nextLease(
           // What this session was too slow for, it does not get a second time.
           ne(leases.sessionId, session.id),
           lt(leases.attempt, rules.maxAttempts),
-          eq(leases.kind, exploits ? "exploit" : "explore"),
+          eq(leases.kind, parent === undefined ? "explore" : "exploit"),
+          or(isNull(parts.sessionId), eq(parts.sessionId, session.id)),
         ),
       )
-      .orderBy(asc(leases.id))
+      .orderBy(desc(sql`coalesce(${parts.sessionId} = ${session.id}, false)`), asc(leases.id))
       .limit(1);
-    if (left === undefined) return undefined;
+    if (row === undefined) return undefined;
+    const { left } = row;
     await queries.update(leases).set({ state: "reissued" }).where(eq(leases.id, left.id));
-    const { kind, part, architecture, seed, settings, parentShare, continues, attempt } = left;
-    return { kind, part, architecture, seed, settings, parentShare, continues, attempt: attempt + 1 };
+    const { kind, part: its, architecture, seed, parentShare, continues, attempt } = left;
+    const checkpoint = rules.backups ? await checkpointOf(queries, left) : undefined;
+    const done = checkpoint?.leaseId === left.id ? checkpoint.epochs : 0;
+    const epochsBefore = checkpoint === undefined ? 0 : left.epochsBefore + done;
+    // Without its checkpoint a trial that was itself gone on with would lack the epochs before it.
+    const settings = checkpoint === undefined ? await firstSettings(left) : left.settings;
+    made.push({
+      kind: "reissue",
+      reason:
+        checkpoint === undefined
+          ? `${miner} begins the trial of lease ${left.id} anew, which ${left.miner} has let go.`
+          : `${miner} goes on with the trial of lease ${left.id}, which ${left.miner} has let go, after ${epochsBefore} epochs.`,
+      figures: { before: left.id, attempt: attempt + 1, epochsBefore },
+    });
+    return {
+      kind,
+      part: its,
+      architecture,
+      seed,
+      settings: done > 0 ? settingsAfter(settings, done) : settings,
+      parentShare,
+      continues,
+      attempt: attempt + 1,
+      resumes: checkpoint?.leaseId ?? null,
+      epochsBefore,
+    };
+  }
+
+  /** The whole recipe of a trial, of which a lease may have only the rest. */
+  async function firstSettings(lease: LeaseRow): Promise<TrainingSettings> {
+    let first = lease;
+    while (first.resumes !== null) {
+      [first] = (await queries.select().from(leases).where(eq(leases.id, first.resumes))) as [LeaseRow];
+    }
+    return first.settings;
   }
 
   async function propose(): Promise<Proposal> {
-    const [row] = await queries.select({ issued: count() }).from(leases).where(inTask);
-    const index = row!.issued;
-    if (exploits) return proposer.exploit(best!, index);
-    return proposer.explore(queries, strong ? await partOf() : WHOLE_SPACE, index);
-  }
-
-  /** The session's subspace: the one it has been on, else the next one nobody was given, round and round. */
-  async function partOf(): Promise<number> {
-    if (task.subspaceCount === 0) return WHOLE_SPACE;
-    const given = await queries
-      .selectDistinctOn([leases.sessionId], { sessionId: leases.sessionId, part: leases.part })
-      .from(leases)
-      .where(and(inTask, eq(leases.kind, "explore"), ne(leases.part, WHOLE_SPACE)))
-      .orderBy(leases.sessionId, asc(leases.id));
-    const mine = given.find((row) => row.sessionId === session.id);
-    return mine?.part ?? given.length % task.subspaceCount;
+    const index = await proposer.number(queries);
+    if (parent === undefined) {
+      const proposal = await proposer.explore(queries, part, index);
+      const where = proposal.part === WHOLE_SPACE ? "the whole space" : `part ${proposal.part}`;
+      const why = strong
+        ? part === proposal.part
+          ? "it is strong"
+          : `part ${part} has nothing new to offer`
+        : "there is nothing to exploit yet";
+      made.push({ kind: "explore", reason: `${miner} explores ${where}: ${why}.`, figures: { index } });
+      return proposal;
+    }
+    const fits = (architecture: Architecture, settings: TrainingSettings): boolean =>
+      now + trialMs(architecture, settings, descriptor.trainCount, session.speed) < task.endsAt;
+    const { how, ...proposal } = proposer.exploit(parent, index, fits);
+    const what = {
+      neighbour: "with one choice changed",
+      reseed: "afresh, from another seed and at another rate",
+      longer: "from its weights, for twice the epochs",
+      continue: "from its weights, at a lower rate",
+    }[how];
+    made.push({
+      kind: "exploit",
+      reason: `${miner} is weak, and trains the best model, that of lease ${parent.leaseId}, ${what}.`,
+      figures: { index, parent: parent.leaseId, correct: parent.correct, total: parent.total },
+    });
+    return proposal;
   }
 }
 
@@ -162,10 +329,17 @@ export async function keepAlive(
 /** The lease as its miner is told of it. */
 export async function jobOf(queries: Queries, lease: LeaseRow): Promise<Job> {
   const { id, taskId, kind, architecture, seed, settings, parentShare, continues, heartbeatBy, endsAt } = lease;
+  const { resumes, epochsBefore } = lease;
   let initial: Job["initial"] = null;
-  if (continues) {
+  if (resumes !== null) {
+    const [left] = await queries
+      .select({ modelRoot: checkpoints.modelRoot })
+      .from(checkpoints)
+      .where(eq(checkpoints.leaseId, resumes));
+    initial = { modelRoot: left!.modelRoot, validation: null };
+  } else if (continues) {
     const [parent] = await queries.select().from(shares).where(eq(shares.id, parentShare!));
     initial = { modelRoot: parent!.modelRoot, validation: { correct: parent!.correct, total: parent!.total } };
   }
-  return { lease: id, taskId, kind, architecture, seed, settings, initial, heartbeatBy, endsAt };
+  return { lease: id, taskId, kind, architecture, seed, settings, initial, epochsBefore, heartbeatBy, endsAt };
 }

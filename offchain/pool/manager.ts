@@ -3,26 +3,35 @@
  * Its transport is handed in (a channel of text messages a miner), its state is in the database, and it may be killed
  * at any instant: what it has acknowledged is written.
  */
-import { and, eq, ne } from "drizzle-orm";
+import { randomBytes } from "node:crypto";
+
+import { and, eq, inArray, isNotNull, ne } from "drizzle-orm";
 
 import { networkShapes } from "../evaluation/shapes.ts";
-import { parseWith, type Space } from "../protocol/architecture.ts";
+import { parseWith } from "../protocol/architecture.ts";
+import type { Hex } from "../protocol/bytes.ts";
 import { PonasError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
 import { createRandom } from "../protocol/random.ts";
-import { randomSubsets } from "../search/partition.ts";
 import { sampleArchitecture } from "../search/spaces.ts";
 import { DEFAULT_STRATEGY, type StrategyName } from "../search/strategies.ts";
 import type { Samples } from "../training/datasets.ts";
+import { createAuditDesk } from "./audit-desk.ts";
+import { leastChance, openAudit } from "./audits.ts";
 import type { PoolDatabase, Queries } from "./database.ts";
-import { expireLeases } from "./leases.ts";
-import { CLOSE } from "./messages.ts";
+import { readDecisions, type DecisionQuery } from "./decisions.ts";
+import { isStrong, type LeaseTask } from "./leases.ts";
+import { openParts } from "./parts.ts";
+import { CLOSE, type Decision } from "./messages.ts";
+import { createModelCheck } from "./model-check.ts";
 import type { PointsLeaf } from "./points-tree.ts";
-import { issueReceipts, pointsOf, scoreShares, writeSharesFile } from "./points.ts";
+import { createScheme, type SchemeTerms } from "./points-schemes.ts";
+import { countShares, earlierTasks, issueReceipts, pointsOf, writeSharesFile } from "./points.ts";
 import { createProposer } from "./proposals.ts";
 import { readBest, readShares, readStatus, type AcceptedShare, type BestModel, type PoolStatus } from "./reads.ts";
 import { DEFAULT_RULES, type PoolRules } from "./rules.ts";
-import { leases, tasks } from "./schema.ts";
+import { createSchedule } from "./schedule.ts";
+import { leases, parts, sessions, tasks } from "./schema.ts";
 import { createSerial } from "./serial.ts";
 import { createSessions, type Channel, type Link, type OpenTask } from "./sessions.ts";
 import { createShareDesk, type Evaluate } from "./shares.ts";
@@ -33,6 +42,10 @@ export interface PointsRequest {
   /** the released test set */
   readonly test: Samples;
   readonly signal: AbortSignal;
+  /** the pool's validation split, for audits that are still open; needed where another process had the task open */
+  readonly validation?: Samples;
+  /** Unix time in milliseconds until which models that miners still have may be waited for; `handOverMs` at most */
+  readonly until?: number;
 }
 
 export interface PoolManager {
@@ -52,13 +65,16 @@ export interface PoolManager {
   /** All accepted shares of a task in the order in which they came. */
   shares(taskId: bigint): Promise<AcceptedShare[]>;
   /**
-   * Counts every share on the released test set, issues the points receipts that are due, and returns each miner's
-   * points, ascending by account. Goes on where it was after a restart; asked again, it says the same.
+   * Asks for the models that are still with their miners, as far as they count, counts every share by the pool's scheme
+   * on the released test set, issues the points receipts that are due, and returns each miner's points, ascending by
+   * account. Goes on where it was after a restart; asked again, it says the same.
    */
   points(taskId: bigint, options: PointsRequest): Promise<PointsLeaf[]>;
   /** The file of credited shares (`writeSharesFile`), after `points`. */
   sharesFile(taskId: bigint): Promise<Uint8Array>;
   status(): Promise<PoolStatus>;
+  /** What the manager has decided in a task, and why, in order. */
+  decisions(query: DecisionQuery): Promise<Decision[]>;
   /** Ends all links and waits for what is being written. The database stays open: it is its opener's. */
   stop(): Promise<void>;
 }
@@ -74,25 +90,41 @@ export interface PoolManagerOptions {
   readonly rules?: Partial<PoolRules>;
   /** how explore trials are chosen; the default strategy where none is given */
   readonly strategy?: StrategyName;
+  /** 32 bytes that a task's audits are drawn by, known to nobody else; random ones where nothing is given */
+  readonly auditSecret?: (taskId: bigint) => Hex;
+  /** how points are counted, as the pool's contract has it; `performance` where none is given */
+  readonly scheme?: SchemeTerms;
   /** Unix time in milliseconds */
   readonly clock?: () => number;
 }
+
+const randomSecret = (): Hex => `0x${randomBytes(32).toString("hex")}`;
 
 /** Architectures whose median cost stands for a task's typical trial. */
 const TYPICAL_SAMPLE = 31;
 
 export function createPoolManager(options: PoolManagerOptions): PoolManager {
   const { database, identity, receiptKey, evaluate, seed, log } = options;
-  const { strategy = DEFAULT_STRATEGY, clock = Date.now } = options;
+  const { strategy = DEFAULT_STRATEGY, clock = Date.now, auditSecret = randomSecret } = options;
   const rules: PoolRules = { ...DEFAULT_RULES, ...options.rules };
-  const { queries } = database;
+  const { queries, durably } = database;
   const stopping = new AbortController();
   const { signal } = stopping;
   const writing = createSerial();
   const evaluating = createSerial();
   let open: OpenTask | null = null;
   let idle = { reason: "The pool has not chosen a task yet.", final: false };
-  const desk = createShareDesk({ queries, identity, receiptKey, evaluate, writing, evaluating, clock, signal });
+  const scheme = createScheme(options.scheme ?? { name: "performance" });
+  const check = createModelCheck({ evaluate, evaluating, signal });
+  const desk = createShareDesk({
+    queries,
+    identity,
+    receiptKey,
+    check,
+    writing,
+    clock,
+    onTaken: () => auditing.wake(),
+  });
   const links = createSessions({
     queries,
     identity,
@@ -100,11 +132,29 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
     rules,
     desk,
     work: { task: () => open, idle: () => idle },
+    scheme: { text: scheme.text, unproven: scheme.unproven, auditRate: leastChance(rules.auditRate) },
+    onJoin: (miner) => auditing.wake(miner),
+    writing,
+    durably,
+    clock,
+    log,
+    signal,
+  });
+
+  const auditing = createAuditDesk({
+    queries,
+    rules,
+    check,
+    owners: links,
+    collects: scheme.countsTest,
     writing,
     clock,
     log,
     signal,
   });
+
+  // What the search remembers may go beyond what was written: it is read again.
+  database.onLoss(() => open?.schedule.forget());
 
   async function openTask(task: PoolTask): Promise<void> {
     const { taskId, validation, endsAt } = task;
@@ -117,6 +167,7 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
     }
     if (open !== null && open.taskId !== taskId) await closeTask(`The pool has gone on to task ${taskId}.`);
     const now = clock();
+    const typical = typicalMacs(task);
     const row = await writing(() =>
       queries.transaction(async (tx) => {
         const others = await tx
@@ -125,19 +176,25 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
           .where(and(ne(tasks.taskId, taskId), eq(tasks.closed, false)))
           .returning({ taskId: tasks.taskId });
         for (const other of others) await letGo(tx, other.taskId);
-        const subspaces = partition(descriptor.space, taskId);
-        await tx
+        const fresh = await tx
           .insert(tasks)
-          .values({ taskId, descriptor, subspaces, seed, openedAt: now, endsAt })
-          .onConflictDoNothing();
+          .values({ taskId, descriptor, subspaces: [], seed, openedAt: now, endsAt })
+          .onConflictDoNothing()
+          .returning({ taskId: tasks.taskId });
+        if (fresh.length > 0)
+          await divide(tx, { taskId, descriptor, seed, openedAt: now, endsAt, typicalMacs: typical });
         await tx.update(tasks).set({ endsAt }).where(eq(tasks.taskId, taskId));
         // The manager was away, not the miners: whoever held a lease has a heartbeat's time to come back.
         await tx
           .update(leases)
           .set({ heartbeatBy: now + rules.heartbeatMs })
           .where(and(eq(leases.taskId, taskId), eq(leases.state, "live")));
+        await tx
+          .update(parts)
+          .set({ keptUntil: now + rules.heartbeatMs })
+          .where(and(eq(parts.taskId, taskId), isNotNull(parts.sessionId)));
         const [written] = await tx.select().from(tasks).where(eq(tasks.taskId, taskId));
-        return written!;
+        return { ...written!, audit: await openAudit(tx, taskId, rules.auditRate, auditSecret(taskId)) };
       }),
     );
     const before = poolTaskDescriptorSchema.parse(row.descriptor);
@@ -145,30 +202,21 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
       throw new PonasError("bad-input", `Task ${taskId} was opened before with another descriptor.`);
     }
     if (row.closed) throw new PonasError("bad-input", `The pool's work on task ${taskId} is over.`);
-    open = {
-      taskId,
-      descriptor,
-      validation,
-      subspaceCount: row.subspaces.length,
-      openedAt: row.openedAt,
-      endsAt,
-      typicalMacs: typicalMacs(task),
-      proposer: createProposer({
-        taskId,
-        descriptor,
-        subspaces: row.subspaces,
-        seed: row.seed,
-        rules,
-        strategy,
-        log,
-      }),
-    };
+    const proposer = createProposer({ taskId, descriptor, seed: row.seed, rules, strategy, log });
+    const { openedAt, audit } = row;
+    const leasing: LeaseTask = { taskId, descriptor, seed: row.seed, openedAt, endsAt, typicalMacs: typical };
+    open = { ...leasing, validation, audit, proposer, schedule: createSchedule({ task: leasing, proposer, rules }) };
+    auditing.watch({ taskId, descriptor, validation });
     links.announce();
   }
 
-  function partition(space: Space, taskId: bigint): Space[] {
-    if (rules.subspaces === 0) return [];
-    return randomSubsets(space, rules.subspaces, createRandom(`${seed}/${taskId}/partition`).integer(2 ** 32));
+  /** Divides a new task's space, for the strong miners that are connected. */
+  async function divide(tx: Queries, task: LeaseTask): Promise<void> {
+    const online = links.online();
+    const here = online.length === 0 ? [] : await tx.select().from(sessions).where(inArray(sessions.id, online));
+    const speeds = here.map(({ speed }) => speed).filter((speed) => isStrong(task, speed, rules));
+    const subspaces = await openParts(tx, task, rules, speeds, task.openedAt);
+    if (subspaces.length > 0) await tx.update(tasks).set({ subspaces }).where(eq(tasks.taskId, task.taskId));
   }
 
   function typicalMacs({ taskId, descriptor }: PoolTask): number {
@@ -205,11 +253,20 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
 
   async function sweep(): Promise<void> {
     const task = open;
-    const slow = task === null ? [] : await writing(() => expireLeases(queries, task.taskId, clock()));
-    links.sweep(new Set(slow));
+    links.sweep(new Set(task === null ? [] : await writing(() => look(task))));
   }
 
-  async function points(taskId: bigint, { test, signal: wanted }: PointsRequest): Promise<PointsLeaf[]> {
+  async function look({ schedule }: OpenTask): Promise<string[]> {
+    try {
+      return await queries.transaction((tx) => schedule.sweep(tx, clock()));
+    } catch (error) {
+      schedule.forget();
+      throw error;
+    }
+  }
+
+  async function points(taskId: bigint, request: PointsRequest): Promise<PointsLeaf[]> {
+    const { test, signal: wanted, validation = null, until = Infinity } = request;
     if (open?.taskId === taskId) {
       throw new PonasError(
         "pool",
@@ -220,9 +277,13 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
     if (row === undefined) throw new PonasError("not-found", `The pool has never worked on task ${taskId}.`);
     const descriptor = poolTaskDescriptorSchema.parse(row.descriptor);
     const either = AbortSignal.any([wanted, signal]);
-    await scoreShares({ queries, taskId, descriptor, test, evaluate, evaluating, signal: either });
-    links.hand(await writing(() => issueReceipts({ queries, taskId, identity, receiptKey, clock })));
-    return pointsOf(queries, taskId);
+    await writing(() => queries.transaction((tx) => openAudit(tx, taskId, rules.auditRate, auditSecret(taskId))));
+    const earlier = await earlierTasks(queries, taskId, scheme);
+    await auditing.settle({ taskId, descriptor, validation }, { earlier, until, signal: either });
+    await countShares({ queries, taskId, descriptor, scheme, test, evaluate, evaluating, signal: either });
+    const issue = () => issueReceipts({ queries, taskId, scheme, identity, receiptKey, clock });
+    links.hand(await durably(() => writing(issue)));
+    return durably(() => pointsOf(queries, taskId, scheme));
   }
 
   return {
@@ -231,15 +292,18 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
     connect: links.connect,
     sweep,
     points,
-    best: (taskId) => readBest(queries, taskId),
-    shares: (taskId) => readShares(queries, taskId),
-    sharesFile: (taskId) => writeSharesFile(queries, identity, taskId),
+    best: (taskId) => durably(() => readBest(queries, taskId)),
+    shares: (taskId) => durably(() => readShares(queries, taskId)),
+    sharesFile: (taskId) =>
+      durably(() => writeSharesFile(queries, { taskId, scheme, identity, receiptKey: receiptKey.address })),
     status: () => readStatus(queries, open, links.online(), rules),
+    decisions: (query) => readDecisions(queries, query),
     async stop() {
       if (signal.aborted) return;
       stopping.abort();
       links.endAll(CLOSE.goingAway, "The pool's manager is stopping.");
       await desk.idle();
+      await auditing.stop();
       await writing(() => Promise.resolve());
     },
   };

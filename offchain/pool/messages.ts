@@ -64,7 +64,17 @@ export const jobSchema = z.object({
   /** the whole recipe, epochs included */
   settings: trainingSettingsSchema,
   /** the model to start from; its bytes come by `mining.model`. null: from fresh weights */
-  initial: z.object({ modelRoot: hash, validation: tallySchema }).nullable(),
+  initial: z
+    .object({
+      modelRoot: hash,
+      /** null: not measured, as of the checkpoint of a trial that another miner began */
+      validation: tallySchema.nullable(),
+    })
+    .nullable(),
+  /** epochs that another miner has trained `initial` for; `settings` is what is left of the recipe */
+  epochsBefore: z.int().min(0).max(100_000).default(0),
+  /** what the task's audits hang on, hashed (`auditCommitment`): the shares file reveals it */
+  auditCommitment: hash.optional(),
   /** Unix time by which the next heartbeat or the share must be there */
   heartbeatBy: milliseconds,
   /** Unix time at which the lease ends whatever happens */
@@ -111,6 +121,71 @@ export const pointsReceiptSchema = z.object({
 /** The manager's signed word on all points of a miner in a task (`pointsData`). */
 export type PointsReceipt = z.infer<typeof pointsReceiptSchema>;
 
+export const checkpointSchema = z.object({
+  lease,
+  /** epochs of this lease that the model has behind it; more than in the checkpoint before */
+  epochs: z.int().min(1).max(100_000),
+  /** its bytes are asked for by `mining.model` at once, and may be forgotten after the answer */
+  modelRoot: hash,
+});
+/** A trial in progress, for whoever has to go on with it. */
+export type Checkpoint = z.infer<typeof checkpointSchema>;
+
+export const decisionSchema = z.object({
+  id: z.int().min(1),
+  taskId: integerString,
+  /** Unix time */
+  at: milliseconds,
+  /** one of offchain/pool/decisions.ts's, or a later version's */
+  kind: z.string().max(40),
+  miner: address.nullable(),
+  /** part of the partition; -1 is the whole space */
+  part: z.int().nullable(),
+  lease: lease.nullable(),
+  /** one sentence */
+  reason: z.string().max(1000),
+  figures: z.record(z.string(), z.union([z.number(), z.string(), z.array(z.number())])),
+});
+/** One decision of the manager's, with its reason. */
+export type Decision = z.infer<typeof decisionSchema>;
+
+/** Most decisions in one answer of `mining.decisions`. */
+export const MAX_DECISIONS = 100;
+
+export const schemeNoticeSchema = z.object({
+  /** name and parameters, as the pool's contract has them hashed */
+  text: z.string().max(200),
+  /** why the miners' word is a part of it; null where every point is counted from a model */
+  unproven: z.string().max(500).nullable(),
+  /** least chance of an audit, in millionths */
+  auditRate: z.int().min(1).max(1_000_000),
+});
+/** What a pool tells its miners of how it counts. */
+export type SchemeNotice = z.infer<typeof schemeNoticeSchema>;
+
+export const shareStandingSchema = z.object({
+  lease,
+  modelRoot: hash,
+  validation: tallySchema,
+  /** as of points-schemes.ts, or a later version's */
+  audit: z.string().max(20),
+  voided: z.boolean(),
+  /** why it counts for less than it might */
+  reason: z.string().max(2000).nullable(),
+  testCorrect: uint32.nullable(),
+  baseline: uint32.nullable(),
+  /** null until they are counted; may be below zero */
+  points: z
+    .string()
+    .regex(/^-?\d{1,78}$/)
+    .nullable(),
+});
+/** What has become of an accepted share. */
+export type ShareStanding = z.infer<typeof shareStandingSchema>;
+
+/** Most shares in one answer of `mining.shares`. */
+export const MAX_STANDINGS = 200;
+
 const nothing = z.object({});
 const modelRequest = z.object({ modelRoot: hash, offset: z.int().min(0) });
 const modelChunk = z.object({
@@ -137,11 +212,22 @@ export const MANAGER_METHODS = {
       receiptKey: address,
       /** a lease's miner is taken for gone when it is silent for so long */
       heartbeatMs: z.int().min(1),
+      /** shortest time between two checkpoints of a lease; 0: none are taken */
+      checkpointMs: z.int().min(0).default(0),
       challenge: z.object({ nonce: hash, expiresAt: milliseconds }),
+      scheme: schemeNoticeSchema.optional(),
     }),
   },
   "mining.authorize": { params: z.object({ miner: address, signature }), result: nothing },
-  "mining.submit": { params: signedShareSchema, result: z.object({ receipt: signature, best: z.boolean() }) },
+  "mining.submit": {
+    params: signedShareSchema,
+    result: z.object({
+      receipt: signature,
+      best: z.boolean(),
+      /** whether the pool may still ask for the model */
+      keep: z.boolean().default(true),
+    }),
+  },
   "mining.heartbeat": {
     params: z.object({ lease, epoch: z.number().min(0).max(100_000) }),
     result: z.object({ heartbeatBy: milliseconds, endsAt: milliseconds }),
@@ -155,7 +241,45 @@ export const MANAGER_METHODS = {
     }),
     result: nothing,
   },
+  /** Keeps the model of a trial in progress; "try again" where it comes too early, and then it may be left out. */
+  "mining.checkpoint": { params: checkpointSchema, result: nothing },
+  /** What was decided about this miner, ascending by id. */
+  "mining.decisions": {
+    params: z.object({
+      taskId: integerString,
+      /** the decisions after this one */
+      after: z.int().min(0).default(0),
+      limit: z.int().min(1).max(MAX_DECISIONS).default(MAX_DECISIONS),
+    }),
+    result: z.object({ decisions: z.array(decisionSchema).max(MAX_DECISIONS) }),
+  },
   "mining.model": { params: modelRequest, result: modelChunk },
+  /** What has become of this miner's shares in a task, ascending by lease. */
+  "mining.shares": {
+    params: z.object({
+      taskId: integerString,
+      /** the shares of leases after this one */
+      after: z.int().min(0).default(0),
+    }),
+    result: z.object({ shares: z.array(shareStandingSchema).max(MAX_STANDINGS) }),
+  },
+  /** How this account stands with the pool. */
+  "mining.status": {
+    params: nothing,
+    result: z.object({
+      miner: address,
+      /** links of this account, and how many it may have */
+      sessions: z.int().min(0),
+      maxSessions: z.int().min(0),
+      /** messages of this link against the protocol, how many end it, and the last one's reason */
+      offences: z.int().min(0),
+      maxOffences: z.int().min(0),
+      lastOffence: z.string().max(1000).nullable(),
+      /** requests a second that this account may make for long, and how many at once */
+      requestsPerSecond: z.number().min(0),
+      requestBurst: z.int().min(0),
+    }),
+  },
   "mining.points": {
     params: z.object({ taskId: integerString }),
     result: z.object({ receipt: pointsReceiptSchema.nullable() }),
@@ -190,6 +314,17 @@ export const RPC_ERROR = {
   /** the same request may succeed later */
   retry: -32004,
 } as const;
+
+/** What an error says beside its sentence, where a program may want to know. */
+export const errorDataSchema = z.discriminatedUnion("kind", [
+  /** too many requests of this account: the next one may come then */
+  z.object({ kind: z.literal("rate"), retryAfterMs: z.int().min(0) }),
+  /** shut out for some time, for offences */
+  z.object({ kind: z.literal("shut-out"), retryAfterMs: z.int().min(0), reason: z.string().max(1000) }),
+  /** shut out for good */
+  z.object({ kind: z.literal("banned"), reason: z.string().max(1000) }),
+]);
+export type ErrorData = z.infer<typeof errorDataSchema>;
 
 /** Why a manager's endpoint ends a connection; WebSocket close codes of the range for applications. */
 export const CLOSE = {

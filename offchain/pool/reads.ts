@@ -1,10 +1,11 @@
 /** What the pool's database tells of a task's search, for the manager's chain side and for people who watch. */
-import { and, asc, count, eq, inArray, sql } from "drizzle-orm";
+import { and, asc, count, eq, gt, inArray, sql } from "drizzle-orm";
 
 import type { Address, Hex } from "../protocol/bytes.ts";
 import type { Queries } from "./database.ts";
 import { bestShare, isStrong, type LeaseTask } from "./leases.ts";
-import type { Tally } from "./messages.ts";
+import { MAX_STANDINGS, type ShareStanding, type Tally } from "./messages.ts";
+import type { AuditState } from "./points-schemes.ts";
 import type { PoolRules } from "./rules.ts";
 import { leases, models, sessions, shares } from "./schema.ts";
 
@@ -25,6 +26,9 @@ export interface AcceptedShare {
   /** Unix time in milliseconds */
   readonly acceptedAt: number;
   readonly voided: boolean;
+  readonly audit: AuditState;
+  /** why it counts for less than it might */
+  readonly reason: string | null;
   /** null until the test set is released and counted */
   readonly testCorrect: number | null;
   readonly points: bigint | null;
@@ -71,8 +75,38 @@ export async function readShares(queries: Queries, taskId: bigint): Promise<Acce
     .where(eq(shares.taskId, taskId))
     .orderBy(asc(shares.id));
   return rows.map(({ share, kind }) => {
-    const { leaseId: lease, miner, modelRoot, correct, total, acceptedAt, voided, testCorrect, points } = share;
-    return { lease, miner, kind, modelRoot, validation: { correct, total }, acceptedAt, voided, testCorrect, points };
+    const { leaseId: lease, miner, modelRoot, correct, total, acceptedAt } = share;
+    const { voided, audit, reason, testCorrect, points } = share;
+    const validation = { correct, total };
+    return { lease, miner, kind, modelRoot, validation, acceptedAt, voided, audit, reason, testCorrect, points };
+  });
+}
+
+/** What has become of a miner's shares in a task, ascending by lease, those after one of them. */
+export async function readStandings(
+  queries: Queries,
+  { taskId, miner, after }: { readonly taskId: bigint; readonly miner: Address; readonly after: number },
+): Promise<ShareStanding[]> {
+  const rows = await queries
+    .select()
+    .from(shares)
+    .where(and(eq(shares.taskId, taskId), eq(shares.miner, miner), gt(shares.leaseId, after)))
+    .orderBy(asc(shares.leaseId))
+    .limit(MAX_STANDINGS);
+  return rows.map(({ leaseId: lease, modelRoot, correct, total, points, ...row }) => {
+    const { audit, voided, reason, testCorrect, baseline } = row;
+    const validation = { correct, total };
+    return {
+      lease,
+      modelRoot,
+      validation,
+      audit,
+      voided,
+      reason,
+      testCorrect,
+      baseline,
+      points: points?.toString() ?? null,
+    };
   });
 }
 

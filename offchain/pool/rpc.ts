@@ -5,16 +5,18 @@
 import { z } from "zod";
 
 import { PonasError } from "../protocol/errors.ts";
-import { RPC_ERROR } from "./messages.ts";
+import { errorDataSchema, RPC_ERROR, type ErrorData } from "./messages.ts";
 
 /** What goes back to the other side in place of a result. */
 export class RpcError extends Error {
   override readonly name = "RpcError";
   readonly code: number;
+  readonly data: ErrorData | undefined;
 
-  constructor(code: number, reason: string) {
+  constructor(code: number, reason: string, data?: ErrorData) {
     super(reason);
     this.code = code;
+    this.data = data;
   }
 }
 
@@ -45,7 +47,8 @@ export interface RpcPeer<Remote extends Methods> {
   receive(text: string): void;
   /**
    * Asks the other side and waits for its answer.
-   * @throws RpcError as the other side answered; PonasError timeout; PonasError unavailable when the channel ends
+   * @throws RpcError as the other side answered; PonasError timeout; integrity where the answer is not valid;
+   * unavailable when the channel ends
    */
   request<K extends keyof Remote & string>(
     method: K,
@@ -67,7 +70,9 @@ const answerSchema = z.object({
   jsonrpc: z.literal("2.0"),
   id: z.int(),
   result: z.unknown().optional(),
-  error: z.object({ code: z.int(), message: z.string().max(2000) }).optional(),
+  error: z
+    .object({ code: z.int(), message: z.string().max(2000), data: errorDataSchema.optional().catch(undefined) })
+    .optional(),
 });
 
 /** The text of a message: integers of any size as decimal strings. */
@@ -86,7 +91,10 @@ function faultOf(error: z.ZodError): string {
  * @param options.calls methods that this side may call
  * @param options.onOffence called for each message that breaks the protocol, with its reason
  * @param options.onDefect called for what a handler throws beside RpcError; the other side hears "internal error"
- * @param options.maxInFlight requests of the other side that may be worked on at once
+ * @param options.maxInFlight requests of the other side that are worked on at once
+ * @param options.maxQueued requests of the other side that may wait for their turn beside those
+ * @param options.admit called before each request; what it throws is the answer
+ * @param options.durably wraps the work on each request: its answer, good or bad, leaves when that resolves
  */
 export function createRpcPeer<Local extends Methods, Remote extends Methods>(options: {
   readonly serves: Local;
@@ -96,8 +104,12 @@ export function createRpcPeer<Local extends Methods, Remote extends Methods>(opt
   readonly onOffence: (reason: string) => void;
   readonly onDefect: (error: unknown, method: string) => void;
   readonly maxInFlight?: number;
+  readonly maxQueued?: number;
+  readonly admit?: (method: string) => void;
+  readonly durably?: <T>(work: () => Promise<T>) => Promise<T>;
 }): RpcPeer<Remote> {
-  const { serves, handlers, calls, send, onOffence, onDefect, maxInFlight = 8 } = options;
+  const { serves, handlers, calls, send, onOffence, onDefect, maxInFlight = 8, maxQueued = 32 } = options;
+  const { admit = () => undefined, durably = (work) => work() } = options;
   interface Waiting {
     readonly method: string;
     readonly answer: (value: unknown) => void;
@@ -106,13 +118,14 @@ export function createRpcPeer<Local extends Methods, Remote extends Methods>(opt
   const waiting = new Map<number, Waiting>();
   let nextId = 1;
   let inFlight = 0;
+  const queued: (() => void)[] = [];
   let ended: string | null = null;
 
   const transmit = (message: unknown): void => {
     if (ended === null) send(encode(message));
   };
-  const answerError = (id: number | string | null, code: number, message: string): void => {
-    transmit({ jsonrpc: "2.0", id, error: { code, message } });
+  const answerError = (id: number | string | null, code: number, message: string, data?: ErrorData): void => {
+    transmit({ jsonrpc: "2.0", id, error: { code, message: message.slice(0, 2000), data } });
   };
   const offend = (id: number | string | null, code: number, reason: string): void => {
     answerError(id, code, reason);
@@ -133,21 +146,37 @@ export function createRpcPeer<Local extends Methods, Remote extends Methods>(opt
       return offend(id, RPC_ERROR.invalidRequest, `${method} is ${kind}.`);
     }
     if (inFlight >= maxInFlight) {
-      return offend(id, RPC_ERROR.invalidRequest, `More than ${maxInFlight} requests at once.`);
+      if (queued.length >= maxQueued) {
+        return offend(id, RPC_ERROR.invalidRequest, `More than ${maxInFlight + maxQueued} requests at once.`);
+      }
+      await new Promise<void>((resolve) => queued.push(resolve));
+      if (ended !== null) return;
     }
     inFlight++;
     const afterwards: (() => void)[] = [];
     try {
-      const result = await handlers[method]!(params.data as never, { afterReply: (work) => afterwards.push(work) });
-      if (id !== null) transmit({ jsonrpc: "2.0", id, result });
+      admit(method);
+      const context: CallContext = { afterReply: (work) => afterwards.push(work) };
+      const outcome = await durably(async () => {
+        try {
+          return { result: await handlers[method]!(params.data as never, context) };
+        } catch (error) {
+          return { error };
+        }
+      });
+      if ("error" in outcome) throw outcome.error;
+      if (id !== null) transmit({ jsonrpc: "2.0", id, result: outcome.result });
     } catch (error) {
-      if (!(error instanceof RpcError)) onDefect(error, method);
+      const delayed = error instanceof PonasError && error.retryable;
+      if (!(error instanceof RpcError) && !delayed) onDefect(error, method);
       if (id !== null) {
-        if (error instanceof RpcError) answerError(id, error.code, error.message);
+        if (error instanceof RpcError) answerError(id, error.code, error.message, error.data);
+        else if (delayed) answerError(id, RPC_ERROR.retry, error.message);
         else answerError(id, RPC_ERROR.internal, "An internal error; try again later.");
       }
     } finally {
       inFlight--;
+      queued.shift()?.();
       for (const work of afterwards) work();
     }
   }
@@ -159,11 +188,11 @@ export function createRpcPeer<Local extends Methods, Remote extends Methods>(opt
     const entry = waiting.get(id);
     // Not an offence: it may be the late answer to a request that ran out of time here.
     if (entry === undefined) return;
-    if (error !== undefined) return entry.fail(new RpcError(error.code, error.message));
+    if (error !== undefined) return entry.fail(new RpcError(error.code, error.message, error.data));
     const checked = calls[entry.method]!.result!.safeParse(result);
     if (checked.success) return entry.answer(checked.data);
     const reason = `The answer to ${entry.method} is not valid: ${faultOf(checked.error)}.`;
-    entry.fail(new RpcError(RPC_ERROR.invalidParams, reason));
+    entry.fail(new PonasError("integrity", reason)); // our own word, not the other side's
     onOffence(reason);
   }
 
@@ -227,6 +256,7 @@ export function createRpcPeer<Local extends Methods, Remote extends Methods>(opt
     end(reason) {
       if (ended !== null) return;
       ended = reason;
+      for (const go of queued.splice(0)) go();
       for (const { fail } of [...waiting.values()]) fail(new PonasError("unavailable", reason));
     },
   };

@@ -15,8 +15,9 @@ import {
   text,
 } from "drizzle-orm/pg-core";
 
-import type { Architecture, Space } from "../protocol/architecture.ts";
+import type { Architecture } from "../protocol/architecture.ts";
 import type { Address, Hex } from "../protocol/bytes.ts";
+import type { SearchSpace } from "../search/spaces.ts";
 import type { TrainingSettings } from "../training/settings.ts";
 
 const bytea = customType<{ data: Uint8Array; driverData: Uint8Array }>({ dataType: () => "bytea" });
@@ -30,7 +31,7 @@ const amount = (name: string) => numeric(name, { precision: 39, scale: 0, mode: 
 export const tasks = pgTable("tasks", {
   taskId: task().primaryKey(),
   descriptor: jsonb("descriptor").$type<unknown>().notNull(),
-  subspaces: jsonb("subspaces").$type<Space[]>().notNull(),
+  subspaces: jsonb("subspaces").$type<SearchSpace[]>().notNull(),
   seed: wholeNumber("seed").notNull(),
   openedAt: time("opened_at").notNull(),
   endsAt: time("ends_at").notNull(),
@@ -75,6 +76,8 @@ export const leases = pgTable("leases", {
   epoch: doublePrecision("epoch").notNull().default(0),
   shareDigest: hex("share_digest"),
   refusal: text("refusal"),
+  resumes: wholeNumber("resumes"),
+  epochsBefore: integer("epochs_before").notNull().default(0),
 });
 
 export const models = pgTable(
@@ -101,10 +104,23 @@ export const shares = pgTable("shares", {
   total: integer("total").notNull(),
   acceptedAt: time("accepted_at").notNull(),
   voided: boolean("voided").notNull().default(false),
+  work: amount("work").notNull().default(0n),
+  chance: integer("chance").notNull().default(1_000_000),
+  audit: text("audit", { enum: ["none", "due", "passed", "false", "missing"] }).notNull(),
+  holder: text("holder", { enum: ["manager", "miner", "nobody"] }).notNull(),
+  reason: text("reason"),
   testCorrect: integer("test_correct"),
   testTotal: integer("test_total"),
   baseline: integer("baseline"),
   points: amount("points"),
+});
+
+export const audits = pgTable("audits", {
+  taskId: task().primaryKey(),
+  secret: hex("secret").notNull(),
+  rate: integer("rate").notNull(),
+  handOverBy: time("hand_over_by"),
+  testCount: integer("test_count"),
 });
 
 export const receipts = pgTable(
@@ -126,10 +142,82 @@ export const strategies = pgTable(
     taskId: task().notNull(),
     part: integer("part").notNull(),
     state: jsonb("state").$type<unknown>().notNull(),
+    sequence: integer("sequence").notNull().default(0),
   },
   (table) => [primaryKey({ columns: [table.taskId, table.part] })],
 );
 
+export const strategyEvents = pgTable(
+  "strategy_events",
+  {
+    taskId: task().notNull(),
+    part: integer("part").notNull(),
+    sequence: integer("sequence").notNull(),
+    architecture: jsonb("architecture").$type<Architecture>(),
+    reward: doublePrecision("reward"),
+  },
+  (table) => [primaryKey({ columns: [table.taskId, table.part, table.sequence] })],
+);
+
+export const parts = pgTable(
+  "parts",
+  {
+    taskId: task().notNull(),
+    part: integer("part").notNull(),
+    space: jsonb("space").$type<SearchSpace>().notNull(),
+    bits: doublePrecision("bits").notNull(),
+    parent: integer("parent"),
+    weight: doublePrecision("weight"),
+    best: doublePrecision("best").notNull().default(0),
+    trials: integer("trials").notNull().default(0),
+    sessionId: text("session_id"),
+    trialsBefore: integer("trials_before").notNull().default(0),
+    keptUntil: time("kept_until").notNull().default(0),
+  },
+  (table) => [primaryKey({ columns: [table.taskId, table.part] })],
+);
+
+export const roles = pgTable(
+  "roles",
+  {
+    taskId: task().notNull(),
+    sessionId: text("session_id").notNull(),
+    strong: boolean("strong").notNull(),
+    backup: boolean("backup").notNull().default(false),
+  },
+  (table) => [primaryKey({ columns: [table.taskId, table.sessionId] })],
+);
+
+export const spread = pgTable("spread", {
+  taskId: task().primaryKey(),
+  sigma: doublePrecision("sigma").notNull(),
+  mean: doublePrecision("mean").notNull(),
+  samples: integer("samples").notNull(),
+});
+
+export const decisions = pgTable("decisions", {
+  id: wholeNumber("id").primaryKey().generatedAlwaysAsIdentity(),
+  taskId: task().notNull(),
+  at: time("at").notNull(),
+  kind: text("kind").notNull(),
+  miner: account("miner"),
+  sessionId: text("session_id"),
+  part: integer("part"),
+  leaseId: wholeNumber("lease_id"),
+  reason: text("reason").notNull(),
+  figures: jsonb("figures").$type<Record<string, number | string | number[]>>().notNull(),
+});
+
+export const checkpoints = pgTable("checkpoints", {
+  leaseId: wholeNumber("lease_id").primaryKey(),
+  taskId: task().notNull(),
+  epochs: integer("epochs").notNull(),
+  modelRoot: hex("model_root").notNull(),
+  bytes: bytea("bytes").notNull(),
+  takenAt: time("taken_at").notNull(),
+});
+
+export type PartRow = typeof parts.$inferSelect;
 export type LeaseRow = typeof leases.$inferSelect;
 export type SessionRow = typeof sessions.$inferSelect;
 export type ShareRow = typeof shares.$inferSelect;

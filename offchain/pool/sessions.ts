@@ -9,8 +9,12 @@ import { and, eq, inArray, sql } from "drizzle-orm";
 import type { Address, Hex } from "../protocol/bytes.ts";
 import { PonasError, explainError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
-import type { Queries } from "./database.ts";
-import { bestShare, jobOf, keepAlive, nextLease, type LeaseTask } from "./leases.ts";
+import { createCheckpointDesk } from "./checkpoints.ts";
+import { auditCommitment } from "./audit-draw.ts";
+import type { ModelOwners } from "./audit-desk.ts";
+import type { PoolDatabase, Queries } from "./database.ts";
+import { readDecisions } from "./decisions.ts";
+import { bestShare, jobOf, keepAlive, type LeaseTask } from "./leases.ts";
 import {
   CLOSE,
   MANAGER_METHODS,
@@ -19,19 +23,23 @@ import {
   RPC_ERROR,
   type Benchmark,
   type PointsReceipt,
+  type SchemeNotice,
   type SignedShare,
 } from "./messages.ts";
 import { chunkAnswer, fetchModelBytes } from "./model-transfer.ts";
 import { latestReceipt } from "./points.ts";
+import { readStandings } from "./reads.ts";
 import { createRpcPeer, RpcError, type CallContext, type Handlers, type RpcPeer } from "./rpc.ts";
+import { createTimeOuts, createTokenBuckets } from "./limits.ts";
 import type { PoolRules } from "./rules.ts";
-import { leases, miners, models, sessions, shares, type LeaseRow, type SessionRow } from "./schema.ts";
+import type { Schedule } from "./schedule.ts";
+import { checkpoints, leases, miners, models, sessions, shares, type LeaseRow, type SessionRow } from "./schema.ts";
 import type { Serial } from "./serial.ts";
 import type { ShareDesk, ShareTask, Verdict } from "./shares.ts";
 import { authorizeData, isSignedBy, type PoolIdentity } from "./signatures.ts";
 
 /** The task that is worked on. */
-export type OpenTask = LeaseTask & ShareTask;
+export type OpenTask = LeaseTask & ShareTask & { readonly schedule: Schedule };
 
 /** What the pool works on at the moment. */
 export interface Work {
@@ -57,7 +65,7 @@ export interface Link {
   closed(): void;
 }
 
-export interface Sessions {
+export interface Sessions extends ModelOwners {
   /** Takes a miner's new connection. */
   connect(channel: Channel): Link;
   /** The work has begun or ended: tells everyone the target and a job, or that there is none. */
@@ -79,6 +87,9 @@ interface Connection {
   session: { readonly id: string; readonly miner: Address } | null;
   /** the lease that the miner was last told of */
   lease: number | null;
+  /** a job is being found for it; "again": and another must be looked for then */
+  giving: boolean | "again";
+  readonly offences: { readonly count: number; readonly last: string | null };
   end(code: number, reason: string): void;
 }
 
@@ -92,20 +103,46 @@ export function createSessions(options: {
   readonly rules: PoolRules;
   readonly desk: ShareDesk;
   readonly work: Work;
+  /** how the pool counts, as miners are told */
+  readonly scheme: SchemeNotice;
+  /** an authorised miner has come */
+  readonly onJoin: (miner: Address) => void;
   /** the order in which the manager writes */
   readonly writing: Serial;
+  /** what is said to a miner is said when all that it rests on is on disk */
+  readonly durably: PoolDatabase["durably"];
   readonly clock: () => number;
   readonly log: Log;
   readonly signal: AbortSignal;
 }): Sessions {
-  const { queries, identity, receiptKey, rules, desk, work, writing, clock, log, signal } = options;
+  const { queries, identity, receiptKey, rules, desk, work, scheme, onJoin, writing, durably, clock, log, signal } =
+    options;
   const connections = new Set<Connection>();
+  const kept = createCheckpointDesk({ queries, rules, writing, clock });
+  const { requestsPerSecond, requestBurst } = rules;
+  const requests = createTokenBuckets({ rate: requestsPerSecond, burst: requestBurst, clock });
+  const timeOuts = createTimeOuts({ strikes: rules.maxStrikes, shutOutMs: rules.shutOutMs, clock });
   const authorised = (): Connection[] => [...connections].filter((connection) => connection.session !== null);
   const sameSession = (id: string): Connection[] => authorised().filter((other) => other.session!.id === id);
   const sameMiner = (miner: Address): Connection[] => authorised().filter((other) => other.session!.miner === miner);
 
-  /** Tells a miner of the lease that is its own now; it never hears of one that is not written. */
+  /** Tells a miner of the lease that is its own now; one at a time for each link, however often it is asked for. */
   async function giveJob(connection: Connection): Promise<void> {
+    if (connection.giving !== false) {
+      connection.giving = "again";
+      return;
+    }
+    try {
+      do {
+        connection.giving = true;
+        await findJob(connection);
+      } while ((connection.giving as boolean | "again") === "again");
+    } finally {
+      connection.giving = false;
+    }
+  }
+
+  async function findJob(connection: Connection): Promise<void> {
     const { session } = connection;
     if (session === null || !connections.has(connection)) return;
     const task = work.task();
@@ -114,19 +151,26 @@ export function createSessions(options: {
       return connection.peer.notify("mining.notify", { job: null, reason: work.idle().reason });
     }
     try {
-      const { lease, job } = await writing(() =>
-        queries.transaction(async (tx) => {
-          const [row] = await tx.select().from(sessions).where(eq(sessions.id, session.id));
-          const own = await nextLease(tx, { task, session: row!, now: clock(), rules, proposer: task.proposer });
-          return { lease: own, job: await jobOf(tx, own) };
-        }),
+      const { lease, job } = await durably(() =>
+        writing(() =>
+          queries.transaction(async (tx) => {
+            const [row] = await tx.select().from(sessions).where(eq(sessions.id, session.id));
+            const own = await task.schedule.lease(tx, row!, clock());
+            return {
+              lease: own,
+              job: { ...(await jobOf(tx, own)), auditCommitment: auditCommitment(task.audit.secret) },
+            };
+          }),
+        ),
       );
       if (work.task() !== task || !connections.has(connection)) return;
       connection.lease = lease.id;
       connection.peer.notify("mining.notify", { job });
     } catch (error) {
-      task.proposer.forget();
+      task.schedule.forget();
       connection.lease = null;
+      // A database that is away is no news for a miner: the job that it may have is still its own.
+      if (error instanceof PonasError && error.retryable) return;
       log.warn({ miner: session.miner }, `No job for ${session.miner}: ${explainError(error)}`);
       connection.peer.notify("mining.notify", { job: null, reason: explainError(error).slice(0, 500) });
     }
@@ -135,7 +179,7 @@ export function createSessions(options: {
   async function giveTarget(to: readonly Connection[]): Promise<void> {
     const task = work.task();
     if (task === null) return;
-    const best = await bestShare(queries, task.taskId);
+    const best = await durably(() => bestShare(queries, task.taskId));
     if (best === undefined) return;
     const target = { taskId: best.taskId, best: { correct: best.correct, total: best.total } };
     for (const { peer } of to) peer.notify("mining.set_target", target);
@@ -144,14 +188,15 @@ export function createSessions(options: {
   /** Pushes are not part of an answer: what fails in one is logged, and the next sweep makes up for it. */
   function push(work: Promise<void>): void {
     work.catch((error: unknown) => {
-      if (!signal.aborted) log.error({ err: error }, `A push to a miner failed: ${explainError(error)}`);
+      if (!signal.aborted && !(error instanceof PonasError && error.retryable))
+        log.error({ err: error }, `A push to a miner failed: ${explainError(error)}`);
     });
   }
 
   // ————— Links —————
 
   function connect(channel: Channel): Link {
-    let offences = 0;
+    const offences = { count: 0, last: null as string | null };
     let over = false;
     const closed = (): void => {
       if (over) return;
@@ -165,17 +210,28 @@ export function createSessions(options: {
       channel.close(code, reason);
     };
     const offend = (reason: string): void => {
-      offences++;
-      log.debug({ miner: connection.session?.miner, offences }, `A message was refused: ${reason}`);
-      if (offences >= rules.maxOffences) {
-        end(CLOSE.offences, `${offences} messages against the protocol, the last one: ${reason}`);
-      }
+      offences.count++;
+      offences.last = reason.slice(0, 1000);
+      const miner = connection.session?.miner;
+      log.debug({ miner, offences: offences.count }, `A message was refused: ${reason}`);
+      if (offences.count < rules.maxOffences || over) return;
+      if (miner !== undefined) timeOuts.strike(miner, reason.slice(0, 500));
+      end(CLOSE.offences, `${offences.count} messages against the protocol, the last one: ${reason}`);
+    };
+    const admitRequest = (method: string): void => {
+      const miner = connection.session?.miner;
+      const retryAfterMs = miner === undefined ? 0 : requests.take(miner);
+      if (retryAfterMs === 0) return;
+      const limit = `${miner} makes more than ${rules.requestsPerSecond} requests a second; ${method} may come again in ${retryAfterMs} ms.`;
+      throw new RpcError(RPC_ERROR.retry, limit, { kind: "rate", retryAfterMs });
     };
     const peer = createRpcPeer({
       serves: MANAGER_METHODS,
       handlers: handlersFor(() => connection, offend),
       calls: MINER_METHODS,
       send: (text) => channel.send(text),
+      admit: admitRequest,
+      durably,
       onOffence: offend,
       onDefect: (error, method) => {
         if (!signal.aborted) log.error({ err: error }, `${method} failed: ${explainError(error)}`);
@@ -188,6 +244,8 @@ export function createSessions(options: {
       subscribed: null,
       session: null,
       lease: null,
+      giving: false,
+      offences,
       end,
     };
     if (signal.aborted) end(CLOSE.goingAway, "The pool's manager is stopping.");
@@ -218,8 +276,8 @@ export function createSessions(options: {
         };
         const { chainId, pool } = identity;
         const { challenge } = connection;
-        const { heartbeatMs } = rules;
-        return { session: token, chainId, pool, receiptKey, heartbeatMs, challenge };
+        const { heartbeatMs, checkpointMs } = rules;
+        return { session: token, chainId, pool, receiptKey, heartbeatMs, checkpointMs, challenge, scheme };
       },
 
       "mining.authorize": async ({ miner, signature }, context) => {
@@ -235,6 +293,12 @@ export function createSessions(options: {
         if (!(await isSignedBy(miner, authorizeData(identity, { miner, ...challenge }), signature))) {
           offend("wrong signature");
           throw new RpcError(RPC_ERROR.unauthorized, `The challenge is not signed by ${miner}.`);
+        }
+        const out = timeOuts.of(miner);
+        if (out !== null) {
+          const reason = `${miner} is shut out for ${Math.ceil(out.ms / 1000)} s, for messages against the protocol; the last one: ${out.reason}`;
+          context.afterReply(() => connection.end(CLOSE.offences, reason));
+          throw new RpcError(RPC_ERROR.retry, reason, { kind: "shut-out", retryAfterMs: out.ms, reason: out.reason });
         }
         await admit(connection, miner, subscribed, context);
         return {};
@@ -259,13 +323,11 @@ export function createSessions(options: {
             { lease: signed.share.lease, miner, ...signed.share.validation },
             `Share of ${miner}: ${signed.share.validation.correct} of ${signed.share.validation.total}${verdict.best ? ", the best so far" : ""}.`,
           );
-          return { receipt: verdict.receipt, best: verdict.best };
+          return { receipt: verdict.receipt, best: verdict.best, keep: verdict.keep };
         }
         if (verdict.kind === "false") {
           log.warn({ lease: signed.share.lease, miner }, `${miner} is banned: ${verdict.reason}`);
-          context.afterReply(() => {
-            for (const other of sameMiner(miner)) other.end(CLOSE.banned, verdict.reason);
-          });
+          context.afterReply(() => bar(miner, verdict.reason));
           throw new RpcError(RPC_ERROR.banned, verdict.reason);
         }
         if (verdict.offence) offend(verdict.reason);
@@ -276,15 +338,15 @@ export function createSessions(options: {
       "mining.heartbeat": async ({ lease, epoch }, context) => {
         const connection = own();
         const { miner } = sessionOf();
-        const kept = await writing(async () => {
+        const alive = await writing(async () => {
           const row = await leaseOf(lease, miner);
           return row === undefined ? undefined : keepAlive(queries, row, clock(), rules, epoch);
         });
-        if (kept === undefined) {
+        if (alive === undefined) {
           context.afterReply(() => push(giveJob(connection)));
           throw refuse(`Lease ${lease} is not yours any more.`);
         }
-        return { heartbeatBy: kept.heartbeatBy, endsAt: kept.endsAt };
+        return { heartbeatBy: alive.heartbeatBy, endsAt: alive.endsAt };
       },
 
       "mining.abandon": async ({ lease, outcome, reason }, context) => {
@@ -312,6 +374,32 @@ export function createSessions(options: {
         return {};
       },
 
+      "mining.checkpoint": async (checkpoint) => {
+        const connection = own();
+        const { miner } = sessionOf();
+        const task = work.task();
+        if (task === null) throw refuse(work.idle().reason);
+        const verdict = await kept
+          .take(miner, checkpoint, task.descriptor.maxModelBytes, (modelRoot, maxBytes) =>
+            fetchFrom(connection, modelRoot, maxBytes, AbortSignal.timeout(rules.modelTimeoutMs)),
+          )
+          .catch((error: unknown) => {
+            if (!(error instanceof PonasError || error instanceof RpcError)) throw error;
+            throw new RpcError(RPC_ERROR.retry, explainError(error));
+          });
+        if (verdict.kind === "later") throw new RpcError(RPC_ERROR.retry, verdict.reason);
+        if (verdict.kind === "refused") {
+          if (verdict.offence) offend(verdict.reason);
+          throw refuse(verdict.reason);
+        }
+        return {};
+      },
+
+      "mining.decisions": async (wanted) => {
+        const { miner } = sessionOf();
+        return { decisions: await readDecisions(queries, { ...wanted, miner }) };
+      },
+
       "mining.model": async ({ modelRoot, offset }) => {
         const { miner } = sessionOf();
         // A member sees a model only where a lease of its own starts from it.
@@ -332,9 +420,30 @@ export function createSessions(options: {
             ),
           )
           .limit(1);
-        if (row === undefined) throw refuse(`No lease of yours starts from the model ${modelRoot}.`);
-        if (offset >= row.size) throw refuse(`The model ${modelRoot} has only ${row.size} bytes.`);
-        return chunkAnswer(row.size, row.chunk);
+        const found = row ?? (await checkpointChunk(miner, modelRoot, offset));
+        if (found === undefined) throw refuse(`No lease of yours starts from the model ${modelRoot}.`);
+        if (offset >= found.size) throw refuse(`The model ${modelRoot} has only ${found.size} bytes.`);
+        return chunkAnswer(found.size, found.chunk);
+      },
+
+      "mining.shares": async ({ taskId, after }) => {
+        const { miner } = sessionOf();
+        return { shares: await readStandings(queries, { taskId, miner, after }) };
+      },
+
+      "mining.status": () => {
+        const { miner } = sessionOf();
+        const { count, last } = own().offences;
+        return {
+          miner,
+          sessions: new Set(sameMiner(miner).map((other) => other.session!.id)).size,
+          maxSessions: rules.maxSessionsPerMiner,
+          offences: count,
+          maxOffences: rules.maxOffences,
+          lastOffence: last,
+          requestsPerSecond,
+          requestBurst,
+        };
       },
 
       "mining.points": async ({ taskId }) => {
@@ -360,7 +469,7 @@ export function createSessions(options: {
         if (known!.bannedAt !== null) {
           const reason = `${miner} is banned from this pool. ${known!.banReason}`;
           context.afterReply(() => connection.end(CLOSE.banned, reason));
-          throw new RpcError(RPC_ERROR.banned, reason);
+          throw new RpcError(RPC_ERROR.banned, reason, { kind: "banned", reason: known!.banReason!.slice(0, 1000) });
         }
         const [earlier] = await tx.select().from(sessions).where(eq(sessions.id, id));
         if (earlier !== undefined && earlier.miner !== miner) {
@@ -384,12 +493,76 @@ export function createSessions(options: {
     }
     if (!connections.has(connection)) return;
     connection.session = { id, miner };
+    onJoin(miner);
     log.info({ miner, client }, `${miner} has joined.`);
     context.afterReply(() => {
       push(giveTarget([connection]));
       push(giveJob(connection));
     });
   }
+
+  /** A run of the checkpoint that a lease of the miner's goes on from. */
+  async function checkpointChunk(
+    miner: Address,
+    modelRoot: Hex,
+    offset: number,
+  ): Promise<{ size: number; chunk: Uint8Array } | undefined> {
+    const [row] = await queries
+      .select({
+        size: sql<number>`octet_length(${checkpoints.bytes})`.mapWith(Number),
+        chunk: sql<Uint8Array>`substring(${checkpoints.bytes} from ${offset + 1}::integer for ${MODEL_CHUNK_BYTES}::integer)`,
+      })
+      .from(checkpoints)
+      .innerJoin(leases, eq(leases.resumes, checkpoints.leaseId))
+      .where(
+        and(eq(checkpoints.modelRoot, modelRoot), eq(leases.miner, miner), inArray(leases.state, ["live", "expired"])),
+      )
+      .limit(1);
+    return row;
+  }
+
+  function bar(miner: Address, reason: string): void {
+    for (const other of sameMiner(miner)) other.end(CLOSE.banned, reason);
+  }
+
+  /** Of a miner's links only that of the session that trained a model can say that it is lost. */
+  async function fetchModel(
+    { sessionId, miner }: { readonly sessionId: string; readonly miner: Address },
+    modelRoot: Hex,
+    maxBytes: number,
+  ): Promise<Uint8Array> {
+    const links = sameMiner(miner).sort(
+      (a, b) => Number(b.session!.id === sessionId) - Number(a.session!.id === sessionId),
+    );
+    const deadline = AbortSignal.any([signal, AbortSignal.timeout(rules.modelTimeoutMs)]);
+    let failure = new PonasError("unavailable", `${miner} has no link.`);
+    for (const link of links) {
+      try {
+        return await fetchFrom(link, modelRoot, maxBytes, deadline);
+      } catch (error) {
+        if (!(error instanceof PonasError || error instanceof RpcError)) throw error;
+        const refused = error instanceof RpcError && error.code === RPC_ERROR.refused;
+        const code = refused && link.session?.id === sessionId ? "not-found" : "unavailable";
+        if (failure.code !== "not-found") {
+          failure =
+            error instanceof PonasError && error.code === "model-too-large"
+              ? error
+              : new PonasError(code, explainError(error));
+        }
+      }
+    }
+    throw failure;
+  }
+
+  const fetchFrom = (
+    { peer }: Connection,
+    modelRoot: Hex,
+    maxBytes: number,
+    deadline: AbortSignal,
+  ): Promise<Uint8Array> =>
+    fetchModelBytes(modelRoot, maxBytes, (request) =>
+      peer.request("mining.model", request, { timeoutMs: rules.modelTimeoutMs, signal: deadline }),
+    );
 
   async function leaseOf(lease: number, miner: Address): Promise<LeaseRow | undefined> {
     const [row] = await queries
@@ -410,9 +583,7 @@ export function createSessions(options: {
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(rules.modelTimeoutMs)]);
     try {
       return await desk.submit(task, miner, signed, (modelRoot, maxBytes) =>
-        fetchModelBytes(modelRoot, maxBytes, (request) =>
-          connection.peer.request("mining.model", request, { timeoutMs: rules.modelTimeoutMs, signal: deadline }),
-        ),
+        fetchFrom(connection, modelRoot, maxBytes, deadline),
       );
     } catch (error) {
       const delayed = error instanceof PonasError || error instanceof RpcError;
@@ -443,9 +614,13 @@ export function createSessions(options: {
       }
       if (work.task() === null) return;
       for (const connection of authorised()) {
-        if (connection.lease === null || slow.has(connection.session!.id)) push(giveJob(connection));
+        const waits = connection.lease === null && connection.giving === false;
+        if (waits || slow.has(connection.session!.id)) push(giveJob(connection));
       }
     },
+    bar,
+    fetchModel,
+    onlineMiners: () => [...new Set(authorised().map((connection) => connection.session!.miner))],
     hand(receipts) {
       for (const receipt of receipts) {
         for (const { peer } of sameMiner(receipt.miner)) peer.notify("mining.points", receipt);

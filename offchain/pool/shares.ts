@@ -1,26 +1,29 @@
 /**
- * Takes shares: every one is checked in full before it is acknowledged — signature, lease, model handed over, decoded
- * and evaluated on the pool's validation split, equality with the claim (docs/pool.md "Share = one finished trial").
- * A share and everything that follows from it is written in one transaction, before the miner hears of it.
+ * Takes shares (docs/pool.md "Share = one finished trial"). One that claims a new best is checked in full before it is
+ * acknowledged: model handed over, decoded and evaluated on the pool's validation split, equality with the claim. Any
+ * other is acknowledged at once; whether it is audited was drawn by then, and the model stays with its miner until
+ * asked for. A share and everything that follows from it is written in one transaction, before the miner hears of it.
  */
 import { and, eq, inArray, sql } from "drizzle-orm";
 
-import type { Evaluation, EvaluationRequest } from "../evaluation/evaluate.ts";
-import { decodeModel } from "../evaluation/model.ts";
+import { isDead } from "../protocol/architecture.ts";
 import { architectureHash, type Address, type Hex } from "../protocol/bytes.ts";
 import { PonasError } from "../protocol/errors.ts";
 import type { Samples } from "../training/datasets.ts";
+import { auditChance, isDrawn } from "./audit-draw.ts";
+import { condemn, workAtRisk, type TaskAudit } from "./audits.ts";
 import type { Queries } from "./database.ts";
 import { bestShare } from "./leases.ts";
 import type { Share, SignedShare } from "./messages.ts";
+import type { ModelCheck } from "./model-check.ts";
+import { creditedWork, leaseWork } from "./points-schemes.ts";
 import type { Proposer } from "./proposals.ts";
 import type { Serial } from "./serial.ts";
 import { leases, miners, models, sessions, shares, tasks, type LeaseRow } from "./schema.ts";
 import { digestOf, isSignedBy, shareData, shareReceiptData, type PoolIdentity, type Signer } from "./signatures.ts";
-import { rulesOf, trialMacs, type PoolTaskDescriptor } from "./task.ts";
+import { trialMacs, type PoolTaskDescriptor } from "./task.ts";
 
-/** `evaluateModel` of offchain/evaluation, or what runs it elsewhere. */
-export type Evaluate = (bytes: Uint8Array, request: EvaluationRequest) => Promise<Evaluation>;
+export type { Evaluate } from "./model-check.ts";
 
 export interface ShareTask {
   readonly taskId: bigint;
@@ -28,11 +31,13 @@ export interface ShareTask {
   readonly validation: Samples;
   readonly endsAt: number;
   readonly proposer: Proposer;
+  readonly audit: TaskAudit;
 }
 
 /** What becomes of a share. */
 export type Verdict =
-  | { readonly kind: "accepted"; readonly receipt: Hex; readonly best: boolean }
+  /** `keep`: the model may still be asked for */
+  | { readonly kind: "accepted"; readonly receipt: Hex; readonly best: boolean; readonly keep: boolean }
   /** Final, and no lie. `offence`: no honest program sends such a share. */
   | { readonly kind: "refused"; readonly reason: string; readonly offence: boolean }
   /** A lie: the miner is banned, and earns nothing in this task. */
@@ -59,24 +64,38 @@ export interface ShareDesk {
 /** A new speed weighs as much as all measured before: throttling is noticed within a few trials. */
 const SPEED_WEIGHT = 0.5;
 
+const refuse = (reason: string, offence = false): Verdict => ({ kind: "refused", reason, offence });
+
+/** Why the epochs of a share are not those of its lease, or null. */
+export function epochsFault(share: Share, lease: Pick<LeaseRow, "settings">): string | null {
+  const { epochs, earlyStop } = lease.settings;
+  const { trainLoss } = share;
+  if (share.epochs > epochs) return `The share has ${share.epochs} epochs; its lease is for ${epochs}.`;
+  // A loss that was no number any more ended the trial, and stands behind the epochs that had one.
+  const diverged = trainLoss.length === share.epochs + 1 && trainLoss.at(-1) === null;
+  if (trainLoss.length !== share.epochs && !diverged) {
+    return `The share has ${share.epochs} epochs and a loss of ${trainLoss.length}.`;
+  }
+  if (share.epochs === epochs || diverged || isDead(share.architecture)) return null;
+  if (earlyStop !== undefined && share.epochs > earlyStop.patience) return null;
+  return `The share has ${share.epochs} epochs of the ${epochs} that its lease is for.`;
+}
+
 export function createShareDesk(options: {
   readonly queries: Queries;
   readonly identity: PoolIdentity;
   readonly receiptKey: Signer;
-  readonly evaluate: Evaluate;
+  readonly check: ModelCheck;
   /** the order in which the manager writes */
   readonly writing: Serial;
-  /** the order in which it evaluates: one model at a time */
-  readonly evaluating: Serial;
   readonly clock: () => number;
-  readonly signal: AbortSignal;
+  /** A share was written whose model is with its miner. */
+  readonly onTaken?: () => void;
 }): ShareDesk {
-  const { queries, identity, receiptKey, evaluate, writing, evaluating, clock, signal } = options;
+  const { queries, identity, receiptKey, check, writing, clock, onTaken } = options;
   const judging = new Map<string, { readonly digest: Hex; readonly verdict: Promise<Verdict> }>();
 
-  const refuse = (reason: string, offence = false): Verdict => ({ kind: "refused", reason, offence });
-
-  /** Everything that can be said without the model; null where the model has to be looked at. */
+  /** Everything that can be said without the model; null where there is nothing against the share. */
   async function examine(
     { taskId, descriptor, endsAt }: ShareTask,
     miner: Address,
@@ -96,9 +115,8 @@ export function createShareDesk(options: {
     if (architectureHash(share.architecture) !== architectureHash(lease.architecture) || share.seed !== lease.seed) {
       return refuse(`The share is of another trial than lease ${share.lease}.`, true);
     }
-    if (share.epochs > lease.settings.epochs) {
-      return refuse(`The share has ${share.epochs} epochs; its lease is for ${lease.settings.epochs}.`, true);
-    }
+    const fault = epochsFault(share, lease);
+    if (fault !== null) return refuse(fault, true);
     if (share.validation.total !== descriptor.validationCount) {
       return refuse(
         `The share counts ${share.validation.total} validation samples; there are ${descriptor.validationCount}.`,
@@ -120,6 +138,7 @@ export function createShareDesk(options: {
       kind: "accepted",
       receipt: share!.receipt,
       best: (await bestShare(queries, lease.taskId))?.id === share!.id,
+      keep: share!.holder === "miner",
     };
   }
 
@@ -127,34 +146,10 @@ export function createShareDesk(options: {
 
   async function isDuplicate(tx: Queries, taskId: bigint, modelRoot: Hex): Promise<boolean> {
     const rows = await tx
-      .select({ modelRoot: models.modelRoot })
-      .from(models)
-      .where(and(eq(models.taskId, taskId), eq(models.modelRoot, modelRoot)));
+      .select({ id: shares.id })
+      .from(shares)
+      .where(and(eq(shares.taskId, taskId), eq(shares.modelRoot, modelRoot)));
     return rows.length > 0;
-  }
-
-  /** Why the model is not what the share says, or null. */
-  async function findLie(
-    { descriptor, validation }: ShareTask,
-    share: Share,
-    bytes: Uint8Array,
-  ): Promise<string | null> {
-    const { maxModelBytes: maxBytes } = descriptor;
-    const evaluation = await evaluating(() =>
-      evaluate(bytes, { ...validation, maxBytes, rules: rulesOf(descriptor), signal }),
-    );
-    if (evaluation.malformed !== null) return evaluation.malformed.reason;
-    if (evaluation.modelRoot !== share.modelRoot) {
-      return `The model handed over has root ${evaluation.modelRoot}, the share says ${share.modelRoot}.`;
-    }
-    const { architecture } = decodeModel(bytes, { maxBytes });
-    if (architectureHash(architecture) !== architectureHash(share.architecture)) {
-      return "The model handed over is of another architecture than the share says.";
-    }
-    if (evaluation.correct !== share.validation.correct) {
-      return `The model has ${evaluation.correct} of ${evaluation.total} validation samples right, the share says ${share.validation.correct}.`;
-    }
-    return null;
   }
 
   async function judge(
@@ -174,23 +169,27 @@ export function createShareDesk(options: {
       return writing(() => close(queries, lease!, digest, duplicateOf(share)));
     }
 
-    let bytes: Uint8Array;
-    try {
-      bytes = await fetchModel(share.modelRoot, descriptor.maxModelBytes);
-    } catch (error) {
-      // The manager leased a trial whose file does not fit: nobody's lie, and another attempt would end the same.
-      if (!(error instanceof PonasError) || error.code !== "model-too-large") throw error;
-      return writing(() => close(queries, lease!, digest, (error as PonasError).message));
-    }
-    const lie = await findLie(task, share, bytes);
-    if (lie !== null) {
-      await condemn(lease!, digest, lie);
-      return { kind: "false", reason: lie };
+    // The best only ever rises, so what does not beat it now never will.
+    const best = await bestShare(queries, taskId);
+    let bytes: Uint8Array | null = null;
+    if (best === undefined || share.validation.correct > best.correct) {
+      try {
+        bytes = await fetchModel(share.modelRoot, descriptor.maxModelBytes);
+      } catch (error) {
+        // The manager leased a trial whose file does not fit: nobody's lie, and another attempt would end the same.
+        if (!(error instanceof PonasError) || error.code !== "model-too-large") throw error;
+        return writing(() => close(queries, lease!, digest, (error as PonasError).message));
+      }
+      const lie = await check.full(task, share, bytes);
+      if (lie !== null) {
+        await writing(() => queries.transaction((tx) => unmask(tx, lease!, digest, lie)));
+        return { kind: "false", reason: lie };
+      }
     }
     const receipt = await receiptKey.sign(
       shareReceiptData(identity, { taskId, miner, lease: share.lease, modelRoot: share.modelRoot, share: digest }),
     );
-    return writing(async () => {
+    const verdict = await writing(async () => {
       try {
         return await queries.transaction((tx) => accept(tx, task, lease!, signed, digest, receipt, bytes, arrivedAt));
       } catch (error) {
@@ -198,16 +197,19 @@ export function createShareDesk(options: {
         throw error;
       }
     });
+    if (verdict.kind === "accepted" && verdict.keep) onTaken?.();
+    return verdict;
   }
 
   async function accept(
     tx: Queries,
-    { taskId, descriptor, proposer }: ShareTask,
+    { taskId, descriptor, proposer, audit }: ShareTask,
     lease: LeaseRow,
     { share, signature }: SignedShare,
     digest: Hex,
     receipt: Hex,
-    bytes: Uint8Array,
+    /** of a claimed best, which was checked */
+    bytes: Uint8Array | null,
     arrivedAt: number,
   ): Promise<Verdict> {
     // Between the first look and now the task may have been closed, the lease handed on, the same model taken.
@@ -225,7 +227,14 @@ export function createShareDesk(options: {
 
     const before = await bestShare(tx, taskId);
     const { correct, total } = share.validation;
-    await tx.insert(models).values({ taskId, modelRoot: share.modelRoot, bytes });
+    const work = creditedWork(
+      leaseWork(share.architecture, share.epochs, descriptor.trainCount),
+      correct,
+      await parentCorrect(tx, lease),
+    );
+    const chance = auditChance({ rate: audit.rate, work, atRisk: await workAtRisk(tx, taskId, lease.miner) });
+    const drawn = isDrawn(audit.secret, taskId, lease.id, chance);
+    if (bytes !== null) await tx.insert(models).values({ taskId, modelRoot: share.modelRoot, bytes });
     await tx.insert(shares).values({
       taskId,
       leaseId: lease.id,
@@ -237,6 +246,10 @@ export function createShareDesk(options: {
       correct,
       total,
       acceptedAt: clock(),
+      work,
+      chance,
+      audit: bytes !== null ? "passed" : drawn ? "due" : "none",
+      holder: bytes !== null ? "manager" : "miner",
     });
     await proposer.tell(tx, lease.part, share.architecture, correct / total);
     if (share.epochs === lease.settings.epochs) {
@@ -252,7 +265,15 @@ export function createShareDesk(options: {
         })
         .where(eq(sessions.id, lease.sessionId));
     }
-    return { kind: "accepted", receipt, best: before === undefined || correct > before.correct };
+    const isBest = bytes !== null && (before === undefined || correct > before.correct);
+    return { kind: "accepted", receipt, best: isBest, keep: bytes === null };
+  }
+
+  /** Right on the validation split by the model that an exploit lease has to beat. */
+  async function parentCorrect(tx: Queries, { parentShare }: LeaseRow): Promise<number | null> {
+    if (parentShare === null) return null;
+    const [parent] = await tx.select({ correct: shares.correct }).from(shares).where(eq(shares.id, parentShare));
+    return parent!.correct;
   }
 
   /** Ends a lease without a share. */
@@ -264,27 +285,10 @@ export function createShareDesk(options: {
     return refuse(reason);
   }
 
-  /** Bans the miner, voids what it has earned in this task, and lets its other leases go. */
-  async function condemn(lease: LeaseRow, digest: Hex, reason: string): Promise<void> {
+  async function unmask(tx: Queries, lease: LeaseRow, digest: Hex, why: string): Promise<void> {
     const { id, taskId, miner } = lease;
-    await writing(() =>
-      queries.transaction(async (tx) => {
-        await tx
-          .update(leases)
-          .set({ state: "refused", shareDigest: digest, refusal: reason })
-          .where(eq(leases.id, id));
-        await tx
-          .update(leases)
-          .set({ state: "expired" })
-          .where(and(eq(leases.miner, miner), eq(leases.state, "live")));
-        await tx
-          .update(shares)
-          .set({ voided: true })
-          .where(and(eq(shares.taskId, taskId), eq(shares.miner, miner)));
-        const banReason = `The share of lease ${id} in task ${taskId} was false. ${reason}`;
-        await tx.update(miners).set({ bannedAt: clock(), banReason }).where(eq(miners.address, miner));
-      }),
-    );
+    await tx.update(leases).set({ state: "refused", shareDigest: digest, refusal: why }).where(eq(leases.id, id));
+    await condemn(tx, { taskId, miner, lease: id, why, now: clock() });
   }
 
   return {

@@ -244,6 +244,11 @@ export const poolAbi = [
             type: "tuple",
           },
           { internalType: "uint256", name: "receiptPoints", type: "uint256" },
+          { internalType: "uint40", name: "fellAt", type: "uint40" },
+          { internalType: "uint256", name: "stake", type: "uint256" },
+          { internalType: "uint256", name: "bonds", type: "uint256" },
+          { internalType: "uint32", name: "objections", type: "uint32" },
+          { internalType: "uint256", name: "splitTask", type: "uint256" },
         ],
         internalType: "struct IPool.TaskAccount",
         name: "view_",
@@ -254,10 +259,46 @@ export const poolAbi = [
     type: "function",
   },
   {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "uint32", name: "id", type: "uint32" },
+      {
+        components: [
+          { internalType: "uint32", name: "index", type: "uint32" },
+          { internalType: "address", name: "miner", type: "address" },
+          { internalType: "uint128", name: "points", type: "uint128" },
+        ],
+        internalType: "struct IPool.PointsLeaf",
+        name: "leaf",
+        type: "tuple",
+      },
+      {
+        components: [
+          { internalType: "bytes32", name: "hash", type: "bytes32" },
+          { internalType: "uint128", name: "sum", type: "uint128" },
+        ],
+        internalType: "struct IPool.SumNode[]",
+        name: "siblings",
+        type: "tuple[]",
+      },
+    ],
+    name: "answer",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
     inputs: [],
     name: "asset",
     outputs: [{ internalType: "contract IERC20", name: "", type: "address" }],
     stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [{ internalType: "uint256", name: "reward", type: "uint256" }],
+    name: "bondFor",
+    outputs: [{ internalType: "uint256", name: "", type: "uint256" }],
+    stateMutability: "pure",
     type: "function",
   },
   {
@@ -337,6 +378,26 @@ export const poolAbi = [
     type: "function",
   },
   {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "uint32", name: "index", type: "uint32" },
+    ],
+    name: "demandLeaf",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "miner", type: "address" },
+    ],
+    name: "demandedOf",
+    outputs: [{ internalType: "uint128", name: "", type: "uint128" }],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
     inputs: [{ internalType: "uint256", name: "amount", type: "uint256" }],
     name: "deposit",
     outputs: [],
@@ -356,6 +417,13 @@ export const poolAbi = [
       { internalType: "uint256[]", name: "extensions", type: "uint256[]" },
     ],
     stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [{ internalType: "uint256", name: "taskId", type: "uint256" }],
+    name: "finaliseFall",
+    outputs: [],
+    stateMutability: "nonpayable",
     type: "function",
   },
   {
@@ -399,6 +467,13 @@ export const poolAbi = [
   },
   {
     inputs: [],
+    name: "lastSplit",
+    outputs: [{ internalType: "uint256", name: "", type: "uint256" }],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [],
     name: "manager",
     outputs: [{ internalType: "address", name: "", type: "address" }],
     stateMutability: "view",
@@ -409,6 +484,69 @@ export const poolAbi = [
     name: "multicall",
     outputs: [{ internalType: "bytes[]", name: "results", type: "bytes[]" }],
     stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "miner", type: "address" },
+      { internalType: "uint64", name: "sequence", type: "uint64" },
+      { internalType: "uint128", name: "points", type: "uint128" },
+      { internalType: "bytes", name: "signature", type: "bytes" },
+    ],
+    name: "objectMissing",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "uint32", name: "id", type: "uint32" },
+    ],
+    name: "objectionOf",
+    outputs: [
+      {
+        components: [
+          { internalType: "uint32", name: "id", type: "uint32" },
+          { internalType: "enum IPool.ObjectionKind", name: "kind", type: "uint8" },
+          { internalType: "enum IPool.ObjectionState", name: "state", type: "uint8" },
+          { internalType: "address", name: "by", type: "address" },
+          { internalType: "uint40", name: "deadline", type: "uint40" },
+          { internalType: "uint32", name: "index", type: "uint32" },
+          { internalType: "uint128", name: "points", type: "uint128" },
+        ],
+        internalType: "struct IPool.Objection",
+        name: "",
+        type: "tuple",
+      },
+    ],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "uint256", name: "limit", type: "uint256" },
+    ],
+    name: "openObjections",
+    outputs: [
+      {
+        components: [
+          { internalType: "uint32", name: "id", type: "uint32" },
+          { internalType: "enum IPool.ObjectionKind", name: "kind", type: "uint8" },
+          { internalType: "enum IPool.ObjectionState", name: "state", type: "uint8" },
+          { internalType: "address", name: "by", type: "address" },
+          { internalType: "uint40", name: "deadline", type: "uint40" },
+          { internalType: "uint32", name: "index", type: "uint32" },
+          { internalType: "uint128", name: "points", type: "uint128" },
+        ],
+        internalType: "struct IPool.Objection[]",
+        name: "open",
+        type: "tuple[]",
+      },
+    ],
+    stateMutability: "view",
     type: "function",
   },
   {
@@ -473,10 +611,30 @@ export const poolAbi = [
     type: "function",
   },
   {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "refuter", type: "address" },
+    ],
+    name: "refuteSplit",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
     inputs: [],
     name: "registry",
     outputs: [{ internalType: "contract ITaskRegistry", name: "", type: "address" }],
     stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "uint32", name: "id", type: "uint32" },
+    ],
+    name: "returnBond",
+    outputs: [],
+    stateMutability: "nonpayable",
     type: "function",
   },
   {
@@ -510,6 +668,13 @@ export const poolAbi = [
     name: "setTerms",
     outputs: [],
     stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [{ internalType: "uint256", name: "reward", type: "uint256" }],
+    name: "stakeFor",
+    outputs: [{ internalType: "uint256", name: "", type: "uint256" }],
+    stateMutability: "pure",
     type: "function",
   },
   {
@@ -634,6 +799,43 @@ export const poolAbi = [
     anonymous: false,
     inputs: [
       { indexed: true, internalType: "uint256", name: "taskId", type: "uint256" },
+      { indexed: true, internalType: "uint32", name: "id", type: "uint32" },
+      { indexed: true, internalType: "address", name: "by", type: "address" },
+      { indexed: false, internalType: "uint32", name: "index", type: "uint32" },
+      { indexed: false, internalType: "uint256", name: "bond", type: "uint256" },
+      { indexed: false, internalType: "uint40", name: "deadline", type: "uint40" },
+    ],
+    name: "LeafDemanded",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
+      { indexed: true, internalType: "uint256", name: "taskId", type: "uint256" },
+      { indexed: true, internalType: "uint32", name: "id", type: "uint32" },
+      { indexed: false, internalType: "uint32", name: "index", type: "uint32" },
+      { indexed: true, internalType: "address", name: "miner", type: "address" },
+      { indexed: false, internalType: "uint128", name: "points", type: "uint128" },
+    ],
+    name: "ObjectionAnswered",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
+      { indexed: true, internalType: "uint256", name: "taskId", type: "uint256" },
+      { indexed: true, internalType: "uint32", name: "id", type: "uint32" },
+      { indexed: true, internalType: "address", name: "miner", type: "address" },
+      { indexed: false, internalType: "uint128", name: "points", type: "uint128" },
+      { indexed: false, internalType: "uint40", name: "deadline", type: "uint40" },
+    ],
+    name: "PointsDemanded",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
+      { indexed: true, internalType: "uint256", name: "taskId", type: "uint256" },
       { indexed: true, internalType: "address", name: "miner", type: "address" },
       { indexed: false, internalType: "uint256", name: "amount", type: "uint256" },
     ],
@@ -658,6 +860,25 @@ export const poolAbi = [
       { indexed: false, internalType: "uint256", name: "amount", type: "uint256" },
     ],
     name: "Reclaimed",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
+      { indexed: true, internalType: "uint256", name: "taskId", type: "uint256" },
+      { indexed: true, internalType: "uint256", name: "fromTask", type: "uint256" },
+    ],
+    name: "SplitAdopted",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
+      { indexed: true, internalType: "uint256", name: "taskId", type: "uint256" },
+      { indexed: true, internalType: "address", name: "to", type: "address" },
+      { indexed: false, internalType: "uint256", name: "amount", type: "uint256" },
+    ],
+    name: "SplitFell",
     type: "event",
   },
   {
@@ -704,6 +925,7 @@ export const poolAbi = [
   },
   { inputs: [{ internalType: "address", name: "target", type: "address" }], name: "AddressEmptyCode", type: "error" },
   { inputs: [{ internalType: "uint32", name: "index", type: "uint32" }], name: "AlreadyClaimed", type: "error" },
+  { inputs: [{ internalType: "uint128", name: "points", type: "uint128" }], name: "AlreadyDemanded", type: "error" },
   {
     inputs: [
       { internalType: "uint256", name: "taskId", type: "uint256" },
@@ -835,6 +1057,7 @@ export const poolAbi = [
     name: "InvalidUnbondingPeriod",
     type: "error",
   },
+  { inputs: [{ internalType: "uint32", name: "index", type: "uint32" }], name: "LeafAlreadyDemanded", type: "error" },
   {
     inputs: [
       { internalType: "uint256", name: "taskId", type: "uint256" },
@@ -863,6 +1086,7 @@ export const poolAbi = [
     type: "error",
   },
   { inputs: [], name: "NotInitializing", type: "error" },
+  { inputs: [{ internalType: "uint32", name: "id", type: "uint32" }], name: "NotOpen", type: "error" },
   { inputs: [{ internalType: "uint256", name: "time", type: "uint256" }], name: "NotYetKnown", type: "error" },
   { inputs: [], name: "NothingAttested", type: "error" },
   {
@@ -1028,6 +1252,7 @@ export const poolFactoryAbi = [
   },
   { inputs: [{ internalType: "address", name: "target", type: "address" }], name: "AddressEmptyCode", type: "error" },
   { inputs: [{ internalType: "uint32", name: "index", type: "uint32" }], name: "AlreadyClaimed", type: "error" },
+  { inputs: [{ internalType: "uint128", name: "points", type: "uint128" }], name: "AlreadyDemanded", type: "error" },
   { inputs: [], name: "ECDSAInvalidSignature", type: "error" },
   {
     inputs: [{ internalType: "uint256", name: "length", type: "uint256" }],
@@ -1133,8 +1358,11 @@ export const poolFactoryAbi = [
   },
   { inputs: [{ internalType: "address", name: "to", type: "address" }], name: "InvalidRecipient", type: "error" },
   { inputs: [], name: "InvalidShortString", type: "error" },
+  { inputs: [{ internalType: "uint32", name: "index", type: "uint32" }], name: "LeafAlreadyDemanded", type: "error" },
   { inputs: [{ internalType: "address", name: "miner", type: "address" }], name: "NoReceipt", type: "error" },
   { inputs: [], name: "NotInitializing", type: "error" },
+  { inputs: [{ internalType: "uint32", name: "id", type: "uint32" }], name: "NotOpen", type: "error" },
+  { inputs: [], name: "OnlyDisputes", type: "error" },
   { inputs: [], name: "OnlyManager", type: "error" },
   { inputs: [], name: "ReentrancyGuardReentrantCall", type: "error" },
   {
@@ -2464,7 +2692,14 @@ export const validatorStakeAbi = [
 ] as const;
 
 /** Names of ICredits.BurnReason, in the order of their numbers. */
-export const BURN_REASONS = ["CommitFee", "UnrevealedBonds", "PublisherBond", "CandidateBond"] as const;
+export const BURN_REASONS = [
+  "CommitFee",
+  "UnrevealedBonds",
+  "PublisherBond",
+  "CandidateBond",
+  "PoolStake",
+  "ObjectionBond",
+] as const;
 
 /** Names of ITaskRegistry.CommitmentState, in the order of their numbers. */
 export const COMMITMENT_STATES = [
@@ -2492,10 +2727,18 @@ export const CREDIT_REASONS = [
   "PoolShare",
   "PoolFee",
   "PoolFloat",
+  "Objection",
+  "ObjectionBond",
 ] as const;
 
 /** Names of ITaskRegistry.Elimination, in the order of their numbers. */
 export const ELIMINATIONS = ["Unopened", "FalseClaim", "Contradicted", "Unattested", "Refuted"] as const;
+
+/** Names of IPool.ObjectionKind, in the order of their numbers. */
+export const OBJECTION_KINDS = ["Points", "Leaf"] as const;
+
+/** Names of IPool.ObjectionState, in the order of their numbers. */
+export const OBJECTION_STATES = ["None", "Open", "Answered", "Returned"] as const;
 
 /** Names of ITaskRegistry.Phase, in the order of their numbers. */
 export const PHASES = [
@@ -2525,6 +2768,8 @@ export const SPLIT_PHASES = [
   "ReceiptClaims",
   "Unclaimed",
   "Closed",
+  "Answering",
+  "Fallen",
 ] as const;
 
 /** Names of ITaskRegistry.VoidReason, in the order of their numbers. */

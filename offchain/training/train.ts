@@ -28,6 +28,16 @@ export interface EpochProgress {
   readonly validation?: Tally;
 }
 
+/** The model as it is after an epoch that is not the last: what a training can be gone on with elsewhere. */
+export interface Checkpoint {
+  /** epochs of the recipe that it has behind it, 1 or more and fewer than the recipe has */
+  readonly epoch: number;
+  /** the model's canonical file; what the optimiser remembers, and the bits below the quantised ones, are not in it */
+  readonly bytes: Uint8Array;
+  /** mean cross-entropy of each epoch of this training, in nats */
+  readonly trainLoss: readonly number[];
+}
+
 /** How many of how many samples were right. */
 export interface Tally {
   readonly correct: number;
@@ -43,12 +53,21 @@ export interface TrainingRequest {
   readonly seed: number;
   /** the model to go on from, of the same architecture; without it, fresh weights */
   readonly initial?: Model;
+  /**
+   * epochs of the recipe that `initial` has behind it, fewer than the recipe has: training goes on with the next one, on
+   * the learning rates and the samples that it would have come to. 0 unless given
+   */
+  readonly doneEpochs?: number;
   /** share of the time to use, above 0 and up to 1; the rest is slept away between steps */
   readonly throttle?: number;
 }
 
 export interface TrainingOptions {
   readonly onEpoch?: (progress: EpochProgress) => void;
+  /** hears of the model after an epoch, except the last one */
+  readonly onCheckpoint?: (checkpoint: Checkpoint) => void;
+  /** milliseconds that lie at least between two checkpoints, and before the first; 0 unless given */
+  readonly checkpointMs?: number;
   /** stops within one step */
   readonly signal?: AbortSignal;
   /** without it, the best one present, for this training alone */
@@ -69,7 +88,7 @@ export interface TrainingOutcome {
   readonly bestEpoch: number;
   /** why the model is malformed whatever it predicts, or null */
   readonly infeasible: string | null;
-  /** finished ones */
+  /** finished ones of this training, without those that `initial` had behind it */
   readonly epochsRun: number;
   /** of the training alone, naps of the throttle included */
   readonly imagesPerSecond: number;
@@ -169,9 +188,9 @@ async function runEpochs(
   batch: number,
   request: TrainingRequest,
   score: (bytes: Uint8Array) => Promise<Evaluation>,
-  { onEpoch, signal }: TrainingOptions,
+  { onEpoch, onCheckpoint, checkpointMs = 0, signal }: TrainingOptions,
 ): Promise<Run> {
-  const { architecture, train, settings, throttle = 1 } = request;
+  const { architecture, train, settings, throttle = 1, doneEpochs = 0 } = request;
   const { epochs, earlyStop } = settings;
   const stepsPerEpoch = Math.floor(train.count / batch);
   const imagesPerEpoch = stepsPerEpoch * batch;
@@ -180,21 +199,22 @@ async function runEpochs(
   const trainLoss: number[] = [];
   const epochValidation: number[] = [];
   let best: EpochResult | null = null;
+  for (let epoch = 1; epoch <= doneEpochs; epoch++) for (const _ of nextEpoch()); // draws what they drew
   const start = performance.now();
-  let [step, scoringMs] = [0, 0];
+  let [step, scoringMs, checkpointAt] = [0, 0, start];
   const ended = (diverged: boolean): Run => {
     const seconds = (performance.now() - start - scoringMs) / 1000;
     return { trainLoss, epochValidation, best, images: step * batch, seconds, diverged };
   };
 
-  for (let epoch = 1; epoch <= epochs; epoch++) {
+  for (let epoch = doneEpochs + 1; epoch <= epochs; epoch++) {
     const epochStart = performance.now();
     let lossSum = 0;
     let right = 0;
     for (const samples of nextEpoch()) {
       if (signal?.aborted === true) throw new PonasError("aborted", "Stopped.", { cause: signal.reason });
       const stepStart = performance.now();
-      const learningRate = learningRateAt(settings, step, epochs * stepsPerEpoch);
+      const learningRate = learningRateAt(settings, doneEpochs * stepsPerEpoch + step, epochs * stepsPerEpoch);
       const { loss, predictions } = await trainer.step({ ...samples, learningRate });
       step += 1;
       if (!Number.isFinite(loss)) return ended(true);
@@ -225,6 +245,10 @@ async function runEpochs(
       ...(evaluation === null ? {} : { validation: { correct: evaluation.correct, total: evaluation.total } }),
     });
     if (earlyStop !== undefined && epoch - best!.epoch >= earlyStop.patience) break;
+    if (onCheckpoint !== undefined && epoch < epochs && performance.now() - checkpointAt >= checkpointMs) {
+      checkpointAt = performance.now();
+      onCheckpoint({ epoch, bytes: encodeModel(model), trainLoss: [...trainLoss] });
+    }
   }
   return ended(false);
 }
@@ -245,7 +269,8 @@ function allFinite(values: Float32Array): boolean {
   return values.every(Number.isFinite);
 }
 
-function checkRequest({ architecture, train, validation, settings, initial, throttle = 1 }: TrainingRequest): void {
+function checkRequest(request: TrainingRequest): void {
+  const { architecture, train, validation, settings, initial, doneEpochs = 0, throttle = 1 } = request;
   parseWith(architectureSchema, architecture, "The architecture");
   parseWith(trainingSettingsSchema, settings, "The training recipe");
   if (!(throttle > 0 && throttle <= 1)) {
@@ -253,6 +278,13 @@ function checkRequest({ architecture, train, validation, settings, initial, thro
   }
   if (initial !== undefined && networkKey(initial.architecture) !== networkKey(architecture)) {
     throw new PonasError("bad-input", "The initial model has another architecture than the one to be trained.");
+  }
+  const whole = Number.isInteger(doneEpochs) && doneEpochs >= 0;
+  if (!whole || (doneEpochs > 0 && (initial === undefined || doneEpochs >= settings.epochs))) {
+    throw new PonasError(
+      "bad-input",
+      `A training of ${settings.epochs} epochs cannot go on after ${doneEpochs} of them${initial === undefined ? " without a model" : ""}.`,
+    );
   }
   const size = architecture.input.reduce((product, dim) => product * dim, 1);
   for (const [name, { pixels, labels, count }] of Object.entries({ training: train, validation })) {

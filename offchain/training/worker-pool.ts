@@ -23,12 +23,19 @@ export interface WorkerPoolOptions extends TrainingWorkerOptions {
   readonly workers?: number;
 }
 
-/** The processes start as they are needed, and none keeps its parent alive while it is idle. */
+/**
+ * The processes start as they are needed, and none keeps its parent alive while it is idle.
+ * @throws PonasError bad-input where there are none
+ */
 export function createWorkerPool({ workers = availableParallelism(), ...options }: WorkerPoolOptions = {}): WorkerPool {
   if (!Number.isInteger(workers) || workers < 1) {
     throw new PonasError("bad-input", `A pool of ${workers} training processes cannot train.`);
   }
-  const all = Array.from({ length: workers }, () => createTrainingWorker(options));
+  return shareWorkers(Array.from({ length: workers }, () => createTrainingWorker(options)));
+}
+
+/** One call in front of these workers, which are its own from here on. */
+export function shareWorkers(all: readonly TrainingWorker[]): WorkerPool {
   const idle = [...all];
   const waiting: ((worker: TrainingWorker) => void)[] = [];
   const closing = new AbortController();
@@ -61,12 +68,13 @@ export function createWorkerPool({ workers = availableParallelism(), ...options 
   }
 
   return {
-    size: workers,
-    train: async (request, { onEpoch, signal } = {}) => {
+    size: all.length,
+    train: async (request, options = {}) => {
+      const { signal } = options;
       const stop = signal === undefined ? closing.signal : AbortSignal.any([closing.signal, signal]);
       const worker = await acquire(stop);
       try {
-        return await worker.train(request, { onEpoch, signal });
+        return await worker.train(request, options);
       } finally {
         release(worker);
       }

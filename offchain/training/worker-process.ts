@@ -3,7 +3,7 @@ import { PonasError } from "../protocol/errors.ts";
 import type { Engine, EngineName } from "./engine.ts";
 import { createEngine } from "./engines.ts";
 import type { Samples } from "./samples.ts";
-import { trainChild, type EpochProgress } from "./train.ts";
+import { trainChild, type Checkpoint, type EpochProgress } from "./train.ts";
 import type { FromWorker, NamedRequest, ToWorker } from "./worker-messages.ts";
 
 const [engineName] = process.argv.slice(2) as EngineName[];
@@ -11,20 +11,31 @@ let engine: Promise<Engine> | null = null;
 const held = new Map<number, Samples>();
 let running: AbortController | null = null;
 
-// A parent that goes away, in whatever way, takes its training along; Ctrl-C on a terminal is for the parent to answer.
+// A parent that goes away, in whatever way, takes its training along; Ctrl-C on a terminal, and a signal to the whole
+// group of processes, are for the parent to answer.
 process.on("disconnect", () => process.exit());
 process.on("SIGINT", () => undefined);
+process.on("SIGTERM", () => undefined);
 
 function post(message: FromWorker): void {
   if (process.connected) process.send!(message);
 }
 
-async function train({ train, validation, ...rest }: NamedRequest, { signal }: AbortController): Promise<void> {
+async function train(
+  { train, validation, ...rest }: NamedRequest,
+  checkpointMs: number | null,
+  { signal }: AbortController,
+): Promise<void> {
   try {
     const request = { ...rest, train: held.get(train)!, validation: held.get(validation)! };
     const onEpoch = (progress: EpochProgress) => post({ type: "epoch", progress });
+    const checkpoints =
+      checkpointMs === null
+        ? {}
+        : { checkpointMs, onCheckpoint: (checkpoint: Checkpoint) => post({ type: "checkpoint", checkpoint }) };
     engine ??= createEngine(engineName);
-    post({ type: "done", outcome: await trainChild(request, { engine: await engine, onEpoch, signal }) });
+    const outcome = await trainChild(request, { engine: await engine, onEpoch, ...checkpoints, signal });
+    post({ type: "done", outcome });
   } catch (error) {
     if (error instanceof PonasError) {
       post({ type: "failed", code: error.code, message: error.message, cure: error.cure });
@@ -46,7 +57,7 @@ process.on("message", (message: ToWorker) => {
       held.delete(message.id);
       break;
     case "train":
-      void train(message.request, (running = new AbortController()));
+      void train(message.request, message.checkpointMs, (running = new AbortController()));
       break;
     case "abort":
       running?.abort();

@@ -8,11 +8,14 @@ import { fork, type ChildProcess } from "node:child_process";
 import { PonasError } from "../protocol/errors.ts";
 import type { EngineName } from "./engine.ts";
 import type { Samples } from "./samples.ts";
-import type { EpochProgress, TrainingOutcome, TrainingRequest } from "./train.ts";
+import type { Checkpoint, EpochProgress, TrainingOutcome, TrainingRequest } from "./train.ts";
 import type { FromWorker, ToWorker } from "./worker-messages.ts";
 
 export interface WorkerOptions {
   readonly onEpoch?: (progress: EpochProgress) => void;
+  /** as of `trainChild`'s options */
+  readonly onCheckpoint?: (checkpoint: Checkpoint) => void;
+  readonly checkpointMs?: number;
   /** stops within one step */
   readonly signal?: AbortSignal;
 }
@@ -31,6 +34,8 @@ export interface TrainingWorker {
 export interface TrainingWorkerOptions {
   /** what the process trains with; the best engine present unless named */
   readonly engine?: EngineName;
+  /** what the process finds in its environment beside what this one has, such as the GPU that it is to see */
+  readonly env?: Readonly<Record<string, string>>;
   /** called with the id of each process that is started */
   readonly onStart?: (pid: number) => void;
 }
@@ -48,11 +53,11 @@ const HELD_SAMPLES = 4;
 interface Running {
   resolve(outcome: TrainingOutcome): void;
   reject(error: Error): void;
-  readonly onEpoch: WorkerOptions["onEpoch"];
+  readonly options: WorkerOptions;
 }
 
 /** The process starts with the first request, and does not keep its parent alive while it is idle. */
-export function createTrainingWorker({ engine, onStart }: TrainingWorkerOptions = {}): TrainingWorker {
+export function createTrainingWorker({ engine, env, onStart }: TrainingWorkerOptions = {}): TrainingWorker {
   const closing = new AbortController();
   let child: ChildProcess | null = null;
   let held = new Map<Samples, number>();
@@ -71,12 +76,13 @@ export function createTrainingWorker({ engine, onStart }: TrainingWorkerOptions 
     const started = fork(new URL("./worker-process.ts", import.meta.url), engine === undefined ? [] : [engine], {
       serialization: "advanced",
       execArgv: [`--max-semi-space-size=${NEW_SPACE_MIB}`],
-      env: { MALLOC_ARENA_MAX: "2", ...process.env },
+      env: { MALLOC_ARENA_MAX: "2", ...process.env, ...env },
       stdio: ["ignore", 2, 2, "ipc"],
     });
     started.on("message", (message: FromWorker) => {
       if (started !== child) return;
-      if (message.type === "epoch") running?.onEpoch?.(message.progress);
+      if (message.type === "epoch") running?.options.onEpoch?.(message.progress);
+      else if (message.type === "checkpoint") running?.options.onCheckpoint?.(message.checkpoint);
       else if (message.type === "done") settle()?.resolve(message.outcome);
       else {
         // What an engine keeps is not to be trusted after it failed: a GPU that went away does not come back to a
@@ -142,7 +148,8 @@ export function createTrainingWorker({ engine, onStart }: TrainingWorkerOptions 
     }
   }
 
-  async function run(request: TrainingRequest, { onEpoch, signal }: WorkerOptions): Promise<TrainingOutcome> {
+  async function run(request: TrainingRequest, options: WorkerOptions): Promise<TrainingOutcome> {
+    const { signal, onCheckpoint, checkpointMs = 0 } = options;
     const stop = AbortSignal.any([closing.signal, ...(signal === undefined ? [] : [signal])]);
     if (stop.aborted) throw aborted(stop);
     child ??= start();
@@ -157,14 +164,14 @@ export function createTrainingWorker({ engine, onStart }: TrainingWorkerOptions 
     stop.addEventListener("abort", onAbort, { once: true });
     try {
       return await new Promise<TrainingOutcome>((resolve, reject) => {
-        running = { resolve, reject, onEpoch };
+        running = { resolve, reject, options };
         const named = {
           ...request,
           train: nameOf(worker, request.train),
           validation: nameOf(worker, request.validation),
         };
         forgetOldest(worker);
-        send(worker, { type: "train", request: named });
+        send(worker, { type: "train", request: named, checkpointMs: onCheckpoint === undefined ? null : checkpointMs });
       });
     } finally {
       stop.removeEventListener("abort", onAbort);

@@ -94,7 +94,9 @@ describe("A pool's miner", function () {
       connected: () => false,
     } as unknown as PoolConnection;
     const state = createStateFolder(dir);
-    const options = { chain, pool, connection, files, store, state, log, signal } as unknown as PoolMinerOptions;
+    const workers = [{ connection, worker: undefined }];
+    const outbox = { forget: () => undefined };
+    const options = { chain, pool, workers, outbox, files, store, state, log, signal } as unknown as PoolMinerOptions;
     return { options, lines, claims, fetched };
   }
 

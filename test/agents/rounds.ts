@@ -3,7 +3,7 @@ import { sideBySide, startLocalNetwork, type LocalNetwork } from "./local-networ
 import { TOKEN } from "./noise-task.ts";
 import { mineWithinHardwareBounds } from "./scenarios/hardware.ts";
 import { outliveBadLuck, withdrawFromAbsentTestSet } from "./scenarios/participation.ts";
-import { payByReceipts } from "./scenarios/pay.ts";
+import { objectToMissingPoints, payByReceipts } from "./scenarios/pay.ts";
 import { publishOnce, releaseAfterOutage } from "./scenarios/publishing.ts";
 import { passOverBadModels, voteWrongTestSet } from "./scenarios/validation.ts";
 
@@ -40,5 +40,6 @@ describe("Agents on a real chain", function () {
     "a publisher releases its key after the RPC was away for 20 s": releaseAfterOutage,
     "a publisher that was stopped after paying is told so before it pays again": publishOnce,
     "miners whose manager has vanished are paid by their receipts, and not by forged ones": payByReceipts,
+    "a miner that a split leaves out brings it down by its receipt, and is paid": objectToMissingPoints,
   });
 });

@@ -128,6 +128,22 @@ describe("gas", () => {
       Array.from({ length: 1000 }, (_, i) => ({ account: accountOf(i), points: BigInt(i + 1) })),
     );
     await measure("post a split", pool.connect(w.manager).postSplit(taskId, splitOf(tree), cidOf("shares")));
+    await w.token.connect(w.stranger).approve(pool, units(100));
+    const promised = { miner: accountOf(500), points: 501n };
+    const receipt = await receiptOf(w, pool, taskId, promised.miner, 1n, promised.points);
+    await measure(
+      "object with a points receipt",
+      pool.objectMissing(taskId, promised.miner, 1, promised.points, receipt),
+    );
+    await measure("demand a leaf", pool.connect(w.stranger).demandLeaf(taskId, 7));
+    await measure(
+      "answer a points receipt among 1,000 miners",
+      pool.answer(taskId, 1, leafOf(tree, 500), tree.proof(500)),
+    );
+    await measure(
+      "answer the demand of a leaf among 1,000 miners",
+      pool.answer(taskId, 2, leafOf(tree, 7), tree.proof(7)),
+    );
     await goTo((await pool.accountOf(taskId)).deadline);
     await measure("claim a share among 1,000 miners", pool.claim(taskId, leafOf(tree, 500), tree.proof(500)));
     await measure("claim the fee", pool.claimFee(taskId));
@@ -138,6 +154,13 @@ describe("gas", () => {
     await measure("submit a points receipt", pool.submitReceipt(other, w.mia, 1, 5, signature));
     await goTo((await pool.accountOf(other)).deadline);
     await measure("claim by a receipt", pool.claimByReceipt(other, w.mia));
+    const third = await win(w, pool);
+    await pool.collect(third);
+    await pool.connect(w.manager).postSplit(third, splitOf(tree), cidOf("shares"));
+    for (const index of [0, 1]) await pool.connect(w.stranger).demandLeaf(third, index);
+    for (let i = 0; i < 2; i++) await goTo((await pool.accountOf(third)).deadline);
+    await measure("finalise the fall of a split", pool.finaliseFall(third));
+    await measure("return a bond", pool.returnBond(third, 2));
   });
 
   it("that participants pay for a task without dispute stays under 0.6 % of a reward of 1 ETH at 1 gwei", () => {

@@ -49,3 +49,9 @@ export async function receiptOf(w: World, pool: Pool, taskId: bigint, miner: str
     { taskId, miner, sequence, points },
   );
 }
+
+/** Shows a miner's points receipt against the posted split; anyone may send it. */
+export const objectMissing = async (w: World, pool: Pool, taskId: bigint, miner: string, sequence = 1n, points = 5n) =>
+  pool
+    .connect(w.stranger)
+    .objectMissing(taskId, miner, sequence, points, await receiptOf(w, pool, taskId, miner, sequence, points));

@@ -7,7 +7,7 @@ import { PHASES, SPLIT_PHASES } from "../../offchain/protocol/abi.ts";
 import type { Address } from "../../offchain/protocol/bytes.ts";
 import { buildPointsTree } from "../../offchain/pool/points-tree.ts";
 import type { Pool } from "../../types/ethers-contracts/index.ts";
-import { commitPool, good, leafOf, receiptOf, splitOf, win } from "./pool-support.ts";
+import { commitPool, good, leafOf, objectMissing, receiptOf, splitOf, win } from "./pool-support.ts";
 import {
   at,
   cidOf,
@@ -18,6 +18,7 @@ import {
   modelOf,
   now,
   PHASE_LENGTHS,
+  REWARD,
   TEST_PARTS,
   world,
   worldWithDisputes,
@@ -416,14 +417,14 @@ const poolTimed = async (w: World, pool: Pool, taskId: bigint, from: string): Pr
   });
 };
 async function committed(): Promise<[World, Pool, bigint]> {
-  const w = await world();
+  const w = await worldWithDisputes();
   const pool = await w.createPool();
   const taskId = await w.toTraining();
   await commitPool(w, pool, taskId, good);
   return [w, pool, taskId];
 }
 async function collected(objectionWindow = 200): Promise<[World, Pool, bigint]> {
-  const w = await world();
+  const w = await worldWithDisputes();
   const pool = await w.createPool({ objectionWindow });
   const taskId = await win(w, pool);
   await pool.collect(taskId);
@@ -451,9 +452,41 @@ async function receiptsOver(miners: (w: World) => World["mia"][]): Promise<[Worl
   return [w, pool, taskId];
 }
 
+/** A split with one leaf, and an objection against it from a quarter of the window on. */
+async function objected(): Promise<[World, Pool, bigint]> {
+  const [w, pool, taskId] = await collected();
+  await post(w, pool, taskId);
+  await goTo((await now()) + 50);
+  await objectMissing(w, pool, taskId, w.mia.address);
+  return [w, pool, taskId];
+}
+const demand = async (w: World, pool: Pool, taskId: bigint) => {
+  await w.token.connect(w.stranger).approve(pool, REWARD);
+  return pool.connect(w.stranger).demandLeaf(taskId, 0);
+};
+const answer = (w: World, pool: Pool, taskId: bigint, id = 1) =>
+  pool.answer(taskId, id, leafOf(tree(w.mia.address as Address), 0), []);
+async function answering(): Promise<[World, Pool, bigint]> {
+  const [w, pool, taskId] = await objected();
+  await goTo((await pool.accountOf(taskId)).deadline);
+  return [w, pool, taskId];
+}
+async function contested(): Promise<[World, Pool, bigint]> {
+  const [w, pool, taskId] = await collected();
+  await post(w, pool, taskId);
+  await w.scripted.setContested(taskId, pool, true);
+  await goTo((await pool.accountOf(taskId)).deadline);
+  return [w, pool, taskId];
+}
+async function fallen(): Promise<[World, Pool, bigint]> {
+  const [w, pool, taskId] = await answering();
+  await goTo((await pool.accountOf(taskId)).deadline);
+  return [w, pool, taskId];
+}
+
 const POOL: Record<string, () => Promise<PoolDrive>> = {
   "None → Committed by commit": async () => {
-    const w = await world();
+    const w = await worldWithDisputes();
     const pool = await w.createPool();
     const taskId = await w.toTraining();
     return poolDrive(w, pool, taskId, () => commitPool(w, pool, taskId, good));
@@ -471,7 +504,7 @@ const POOL: Record<string, () => Promise<PoolDrive>> = {
     return poolDrive(w, pool, taskId, () => pool.connect(w.manager).reveal(taskId, good.opening, 36, seal));
   },
   "Committed → AwaitSplit by collect": async () => {
-    const w = await world();
+    const w = await worldWithDisputes();
     const pool = await w.createPool();
     const taskId = await win(w, pool);
     return poolDrive(w, pool, taskId, () => pool.collect(taskId));
@@ -498,6 +531,66 @@ const POOL: Record<string, () => Promise<PoolDrive>> = {
     const [w, pool, taskId] = await collected();
     await post(w, pool, taskId);
     return poolTimed(w, pool, taskId, "Objection");
+  },
+  "Objection → Objection by objectMissing": async () => {
+    const [w, pool, taskId] = await collected();
+    await post(w, pool, taskId);
+    return poolDrive(w, pool, taskId, () => objectMissing(w, pool, taskId, w.max.address));
+  },
+  "Objection → Objection by demandLeaf": async () => {
+    const [w, pool, taskId] = await collected();
+    await post(w, pool, taskId);
+    return poolDrive(w, pool, taskId, () => demand(w, pool, taskId));
+  },
+  "Objection → Objection by answer": async () => {
+    const [w, pool, taskId] = await objected();
+    return poolDrive(w, pool, taskId, () => answer(w, pool, taskId));
+  },
+  "Objection → Answering by time": async () => {
+    const [w, pool, taskId] = await objected();
+    return poolTimed(w, pool, taskId, "Objection");
+  },
+  "Objection → Fallen by time": async () => {
+    const [w, pool, taskId] = await collected();
+    const second = BigInt((await now()) + 1);
+    const posting = await pool
+      .connect(w.manager)
+      .postSplit.populateTransaction(taskId, splitOf(tree(w.mia.address as Address)), cidOf("shares"));
+    const signature = await receiptOf(w, pool, taskId, w.max.address, 1n, 5n);
+    const objecting = await pool.objectMissing.populateTransaction(taskId, w.max, 1, 5, signature);
+    await at(second);
+    await pool.connect(w.manager).multicall([posting.data, objecting.data]);
+    return poolTimed(w, pool, taskId, "Objection");
+  },
+  "Objection → Receipts by refuteSplit": async () => {
+    const [w, pool, taskId] = await objected();
+    return poolDrive(w, pool, taskId, () => w.scripted.refuteSplit(pool, taskId, w.ada));
+  },
+  "Answering → Answering by answer": async () => {
+    const [w, pool, taskId] = await objected();
+    await objectMissing(w, pool, taskId, w.max.address);
+    await goTo((await pool.accountOf(taskId)).deadline);
+    return poolDrive(w, pool, taskId, () => answer(w, pool, taskId));
+  },
+  "Answering → Claims by answer": async () => {
+    const [w, pool, taskId] = await answering();
+    return poolDrive(w, pool, taskId, () => answer(w, pool, taskId));
+  },
+  "Answering → Claims by time": async () => {
+    const [w, pool, taskId] = await contested();
+    return poolDrive(w, pool, taskId, () => w.scripted.setContested(taskId, pool, false));
+  },
+  "Answering → Fallen by time": async () => {
+    const [w, pool, taskId] = await answering();
+    return poolTimed(w, pool, taskId, "Answering");
+  },
+  "Answering → Receipts by refuteSplit": async () => {
+    const [w, pool, taskId] = await contested();
+    return poolDrive(w, pool, taskId, () => w.scripted.refuteSplit(pool, taskId, w.ada));
+  },
+  "Fallen → Receipts by finaliseFall": async () => {
+    const [w, pool, taskId] = await fallen();
+    return poolDrive(w, pool, taskId, () => pool.finaliseFall(taskId));
   },
   "Claims → Claims by claim": async () => {
     const [w, pool, taskId] = await claimable();
@@ -527,13 +620,24 @@ const POOL: Record<string, () => Promise<PoolDrive>> = {
     const [w, pool, taskId] = await receiptsOver(({ mia }) => [mia]);
     return poolDrive(w, pool, taskId, () => pool.claimByReceipt(taskId, w.mia));
   },
+  "Unclaimed → Claims by reclaim": async () => {
+    const [w, pool, earlier] = await claimable();
+    await pool.claim(earlier, leafOf(tree(w.mia.address as Address), 0), []);
+    const taskId = await win(w, pool);
+    await pool.collect(taskId);
+    for (let i = 0; i < 2; i++) await goTo((await pool.accountOf(taskId)).deadline);
+    return poolDrive(w, pool, taskId, () => pool.reclaim(taskId));
+  },
   "Unclaimed → Closed by reclaim": async () => {
     const [w, pool, taskId] = await receiptsOver(() => []);
     return poolDrive(w, pool, taskId, () => pool.reclaim(taskId));
   },
 };
 
-/** Every call on a task's reward; commit and reveal are the registry's to refuse. */
+/**
+ * Every call on a task's reward; commit and reveal are the registry's to refuse, and returnBond is due by objection,
+ * whatever the phase.
+ */
 const POOL_CALLS: Record<string, (w: World, pool: Pool, taskId: bigint) => Promise<unknown>> = {
   collect: (_, pool, taskId) => pool.collect(taskId),
   postSplit: post,
@@ -542,6 +646,11 @@ const POOL_CALLS: Record<string, (w: World, pool: Pool, taskId: bigint) => Promi
   submitReceipt: (w, pool, taskId) => submit(w, pool, taskId),
   claimByReceipt: (w, pool, taskId) => pool.claimByReceipt(taskId, w.mia),
   reclaim: (_, pool, taskId) => pool.reclaim(taskId),
+  objectMissing: (w, pool, taskId) => objectMissing(w, pool, taskId, w.max.address),
+  demandLeaf: demand,
+  answer,
+  finaliseFall: (_, pool, taskId) => pool.finaliseFall(taskId),
+  refuteSplit: (w, pool, taskId) => w.scripted.refuteSplit(pool, taskId, w.ada),
 };
 
 describe("the table of a pool's rewards", () => {

@@ -127,7 +127,9 @@ describe("A pool's manager that is killed", function () {
       expect(rows.length - acknowledged.length).to.be.within(0, 3);
       expect(new Set(rows.map(({ leaseId }) => leaseId)).size).to.equal(rows.length);
       expect(new Set(rows.map(({ modelRoot }) => modelRoot)).size).to.equal(rows.length);
-      expect((await queries.select().from(models)).length).to.equal(rows.length);
+      const held = new Set((await queries.select().from(models)).map(({ modelRoot }) => modelRoot));
+      for (const { modelRoot, holder } of rows) expect(held.has(modelRoot)).to.equal(holder === "manager");
+      expect(rows.filter(({ audit }) => audit === "missing" || audit === "false")).to.deep.equal([]);
       const done = await queries.select().from(leases).where(eq(leases.state, "done"));
       expect(done.length).to.equal(rows.length);
       const live = await queries.select().from(leases).where(eq(leases.state, "live"));

@@ -9,6 +9,7 @@ import {
   type PoolConnection,
   type PoolConnectionOptions,
 } from "../../offchain/agents/pool-connection.ts";
+import { createPoolOutbox } from "../../offchain/agents/pool-outbox.ts";
 import { startPoolEndpoint, type EndpointLimits, type PoolEndpoint } from "../../offchain/agents/pool-endpoint.ts";
 import { CLOSE } from "../../offchain/pool/messages.ts";
 import type { PoolManagerOptions } from "../../offchain/pool/manager.ts";
@@ -101,7 +102,7 @@ describe("A miner's link to its pool", function () {
   after(cleanUp);
 
   it("carries jobs, shares, models and targets", async () => {
-    await serve({ rules: { neighbourShare: 0 } });
+    await serve({ rules: { neighbourShare: 0, reseedShare: 0 } });
     await pool.manager.openTask(taskOf(1n));
     const targets: number[] = [];
     const ada = connect(1, { handlers: { onTarget: ({ best }) => targets.push(best.correct) } });
@@ -123,7 +124,7 @@ describe("A miner's link to its pool", function () {
     const { descriptor } = task;
     const space = { ...descriptor.space, ...wide };
     const big = { ...task, descriptor: { ...descriptor, space, maxModelBytes: 1_000_000 } };
-    await serve({ rules: { neighbourShare: 0 } });
+    await serve({ rules: { neighbourShare: 0, reseedShare: 0 } });
     await pool.manager.openTask(big);
     const ada = connect(1);
     const job = await ada.nextJob();
@@ -186,18 +187,18 @@ describe("A miner's link to its pool", function () {
     });
     await pool.manager.openTask(taskOf(1n));
     const stateDir = scratchFolder();
-    const first = connect(1, { stateDir });
+    const first = connect(1, { outbox: createPoolOutbox(stateDir) });
     const { share, model } = await trialOf(await first.nextJob());
     const lost = failureOf(first.submit(share, model));
     await until(() => asked > 0);
     await first.close();
     expect((await lost).code).to.equal("aborted");
     hold = false;
-    const second = connect(1, { stateDir });
+    const second = connect(1, { outbox: createPoolOutbox(stateDir) });
     await until(async () => (await pool.manager.shares(1n)).length === 1);
     const next = await second.nextJob();
     expect(next.lease).to.not.equal(share.lease);
-    const third = connect(1, { stateDir });
+    const third = connect(1, { outbox: createPoolOutbox(stateDir) });
     expect(
       (
         await failureOf(
@@ -350,7 +351,7 @@ describe("A miner's link to its pool", function () {
       }
       expect(told).to.be.greaterThan(0);
       socket.resume();
-      expect((await closed).code).to.equal(1006);
+      expect((await closed).code).to.equal(CLOSE.slow);
       await talker.stop();
     });
 

@@ -5,16 +5,20 @@ import { Option, type Command } from "commander";
 import { measureMiner } from "../../agents/benchmark.ts";
 import { connectToPool } from "../../agents/pool-connection.ts";
 import { checkPool, createPoolContract } from "../../agents/pool-contract.ts";
+import { createPoolOutbox } from "../../agents/pool-outbox.ts";
 import { keepReceipt, runPoolMiner } from "../../agents/pool-miner.ts";
 import { runSoloMiner } from "../../agents/solo-miner.ts";
 import { createStateFolder, tieToDeployment } from "../../agents/state-folder.ts";
 import { openStorage, type StorageOptions } from "../../agents/storage.ts";
 import { createTaskFiles } from "../../agents/task-files.ts";
+import type { PointsReceipt } from "../../pool/messages.ts";
+import type { Address } from "../../protocol/bytes.ts";
 import { PonasError, explainError } from "../../protocol/errors.ts";
 import { takeLock } from "../../protocol/lock.ts";
 import { DEFAULT_STRATEGY, STRATEGY_NAMES, type StrategyName } from "../../search/strategies.ts";
-import { chooseEngine } from "../../training/engines.ts";
-import { createTrainingWorker } from "../../training/worker.ts";
+import { shareWorkers } from "../../training/worker-pool.ts";
+import { dryRun, dryRunText } from "../miner/dry-run.ts";
+import { addWorkerOptions, chooseWorkers, startWorkers, type WorkerCountOptions } from "../miner/workers.ts";
 import {
   addChainOptions,
   addStorageOptions,
@@ -26,9 +30,9 @@ import {
   type DaemonOptions,
   type TermsOptions,
 } from "../context.ts";
-import { engineOption, type EngineOptions } from "../engine-option.ts";
+import { engineOption } from "../engine-option.ts";
 
-interface RunOptions extends DaemonOptions, StorageOptions, TermsOptions, EngineOptions {
+interface RunOptions extends DaemonOptions, StorageOptions, TermsOptions, WorkerCountOptions {
   readonly solo?: boolean;
   readonly pool?: string;
   readonly url?: string;
@@ -36,6 +40,8 @@ interface RunOptions extends DaemonOptions, StorageOptions, TermsOptions, Engine
   readonly strategy: StrategyName;
   readonly throttle: number;
   readonly commitMargin: number;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
 }
 
 export function register(program: Command, context: Context): void {
@@ -52,64 +58,95 @@ export function register(program: Command, context: Context): void {
     )
     .option("--throttle <share>", "share of the time to use, up to 1", fraction("--throttle"), 1)
     .addOption(engineOption())
+    .option("--dry-run", "show what it would do, and what that may pay; commits, leases and spends nothing")
+    .option("--json", "the dry run as one line of JSON")
     .option(
       "--commit-margin <s>",
       "solo: seconds before the end of training at which the best is committed",
       wholeNumber("--commit-margin", 1),
       60,
     );
-  addTermsOptions(addStorageOptions(addChainOptions(run))).action(async (options: RunOptions) => {
+  addWorkerOptions(addTermsOptions(addStorageOptions(addChainOptions(run)))).action(async (options: RunOptions) => {
     const { solo, pool, url } = options;
     if ((solo === true) === (pool !== undefined) || (pool === undefined) !== (url === undefined)) {
       throw new PonasError("usage", "A miner runs either with --solo, or with --pool and --url.");
     }
+    if (options.json === true && options.dryRun !== true) {
+      throw new PonasError("usage", "--json is for --dry-run: a miner at work tells of itself in its log.", {
+        cure: "--log json",
+      });
+    }
     const { chain, log, stateDir } = await openSession("miner", options, context);
     const { signal } = context;
+    if (options.dryRun === true) {
+      const there = pool === undefined || url === undefined ? null : { address: pool as Address, url };
+      const plan = await chooseWorkers(options);
+      const value = await dryRun({ ...options, chain, log, signal, plan, pool: there });
+      context.print(options.json, value, dryRunText(value));
+      return;
+    }
     const state = createStateFolder(stateDir);
-    const engine = await chooseEngine(options.engine);
+    const plan = await chooseWorkers(options);
     const unlock = takeLock(join(stateDir, "miner.lock"), `The miner's account ${chain.account}`);
-    const worker = createTrainingWorker({ engine });
+    const workers = startWorkers(plan);
     try {
       await tieToDeployment(state, chain);
       await using storage = await openStorage({ ...options, stateDir, log, signal });
       const { store } = storage;
       const files = createTaskFiles({ store, signal, timeoutMs: 120_000 });
       const { throttle, seed, strategy, commitMargin } = options;
-      const shared = { chain, worker, files, store, state, throttle, log, signal };
+      const shared = { chain, files, store, state, throttle, log, signal };
+      const how = `engine ${plan.engine}${workers.length === 1 ? "" : `, ${workers.length} workers`}`;
       if (pool === undefined || url === undefined) {
-        log.info({ event: "ready" }, `mining alone as ${chain.account}, engine ${engine}`);
-        await runSoloMiner({ ...shared, seed, strategy, commitMargin, terms: options });
+        log.info({ event: "ready" }, `mining alone as ${chain.account}, ${how}`);
+        await runSoloMiner({
+          ...shared,
+          worker: shareWorkers(workers),
+          workers: workers.length,
+          seed,
+          strategy,
+          commitMargin,
+          terms: options,
+        });
         return;
       }
-      await checkPool(chain, pool as `0x${string}`);
-      const benchmark = await measureMiner(worker, { throttle, signal });
-      const contract = createPoolContract(chain, pool as `0x${string}`);
-      const connection = connectToPool({
-        url,
-        signer: { address: chain.account, sign: (data) => chain.signTypedData(data) },
-        benchmark,
-        expected: contract.identity,
-        stateDir: join(stateDir, "pool"),
-        handlers: {
-          onReceipt: (receipt) =>
-            void keepReceipt(state, contract, receipt, chain.account).catch((error: unknown) =>
-              log.warn(explainError(error)),
-            ),
-        },
-        signal,
-        log,
-      });
+      await checkPool(chain, pool as Address);
+      const benchmarks = await measureMiner(workers, { throttle, signal });
+      const contract = createPoolContract(chain, pool as Address);
+      const outbox = createPoolOutbox(join(stateDir, "pools", pool.toLowerCase()), (sentence) => log.error(sentence));
+      const onReceipt = (receipt: PointsReceipt): void =>
+        void keepReceipt(state, contract, receipt, chain.account).catch((error: unknown) =>
+          log.warn(explainError(error)),
+        );
+      // The links outlive the signal, since leases are given back over them.
+      const links = new AbortController();
+      const hands = workers.map((worker, index) => ({
+        worker,
+        connection: connectToPool({
+          url,
+          signer: { address: chain.account, sign: (data) => chain.signTypedData(data) },
+          benchmark: benchmarks[index]!,
+          expected: contract.identity,
+          outbox,
+          worker: index,
+          handlers: { onReceipt },
+          signal: links.signal,
+          log: workers.length === 1 ? log : log.child({ worker: index }),
+        }),
+      }));
+      const speed = benchmarks.reduce((sum, { imagesPerSecond }) => sum + imagesPerSecond, 0);
       log.info(
         { event: "ready" },
-        `mining for the pool ${pool} as ${chain.account}, engine ${engine}, ${benchmark.imagesPerSecond.toFixed(0)} images/s`,
+        `mining for the pool ${pool} as ${chain.account}, ${how}, ${speed.toFixed(0)} images/s`,
       );
       try {
-        await runPoolMiner({ ...shared, pool: contract, connection });
+        await runPoolMiner({ ...shared, pool: contract, workers: hands, outbox });
       } finally {
-        await connection.close();
+        links.abort();
+        await Promise.all(hands.map(({ connection }) => connection.close()));
       }
     } finally {
-      await worker.close();
+      await Promise.all(workers.map((worker) => worker.close()));
       unlock();
     }
   });

@@ -11,8 +11,11 @@ import { openStorage, type StorageOptions } from "../../agents/storage.ts";
 import { createTaskFiles } from "../../agents/task-files.ts";
 import { evaluateModel } from "../../evaluation/evaluate.ts";
 import { openPoolDatabase } from "../../pool/database.ts";
+import { isServerUrl } from "../../pool/database-server.ts";
 import { createPoolManager } from "../../pool/manager.ts";
+import { createScheme, SCHEME_NAMES, type SchemeName, type SchemeTerms } from "../../pool/points-schemes.ts";
 import { DEFAULT_RULES } from "../../pool/rules.ts";
+import { PonasError } from "../../protocol/errors.ts";
 import { takeLock } from "../../protocol/lock.ts";
 import { DEFAULT_STRATEGY, STRATEGY_NAMES, type StrategyName } from "../../search/strategies.ts";
 import {
@@ -20,6 +23,7 @@ import {
   addStorageOptions,
   addTermsOptions,
   amount,
+  fraction,
   openSession,
   wholeNumber,
   type Context,
@@ -33,6 +37,10 @@ interface CreateOptions extends DaemonOptions {
   readonly objectionWindow: number;
   readonly settlementWindow: number;
   readonly receiptsWindow: number;
+  readonly scheme: SchemeName;
+  readonly schemePerformance: number;
+  readonly schemeEffort: number;
+  readonly schemeTrials: number;
   readonly json?: boolean;
 }
 
@@ -50,6 +58,8 @@ interface RunOptions extends CreateOptions, StorageOptions, TermsOptions {
   readonly strongTrials: number;
   readonly subspaces: number;
   readonly commitMargin: number;
+  readonly auditRate: number;
+  readonly database?: string;
 }
 
 const DAYS = 86_400;
@@ -85,6 +95,14 @@ export function register(program: Command, context: Context): void {
     .description("manage the pool until stopped: lease trials, check shares, commit, reveal, split")
     .option("--host <address>", "where miners connect", "127.0.0.1")
     .option("--port <n>", "port that miners connect to", wholeNumber("--port", 0, 65_535), 4600)
+    .addOption(
+      new Option(
+        "--database <url>",
+        "PostgreSQL server as postgresql://user:password@host:port/database; without it a folder in --state-dir",
+      )
+        .env("DATABASE_URL")
+        .argParser(serverUrl),
+    )
     .option("--seed <n>", "of proposals", wholeNumber("--seed", 0), 0)
     .addOption(
       new Option("--strategy <name>", "how explored networks are chosen")
@@ -104,6 +122,12 @@ export function register(program: Command, context: Context): void {
       0,
     )
     .option(
+      "--audit-rate <part>",
+      "chance, up to 1, with which a share that claims no new best is audited at least",
+      fraction("--audit-rate"),
+      DEFAULT_RULES.auditRate,
+    )
+    .option(
       "--commit-margin <s>",
       "seconds before the end of training at which the pool commits",
       wholeNumber("--commit-margin", 1),
@@ -111,12 +135,13 @@ export function register(program: Command, context: Context): void {
     );
   addTerms(addTermsOptions(addStorageOptions(addChainOptions(run)))).action(async (options: RunOptions) => {
     const { chain, log, stateDir } = await openSession("pool", options, context);
-    const { signal } = context;
     const state = createStateFolder(stateDir);
     const unlock = takeLock(join(stateDir, "pool.lock"), `The pool manager's account ${chain.account}`);
     try {
       await tieToDeployment(state, chain);
-      const database = await openPoolDatabase(join(stateDir, "database"));
+      const database = await openPoolDatabase(options.database ?? join(stateDir, "database"), { log });
+      // A manager whose database another one has taken must not go on.
+      const signal = AbortSignal.any([context.signal, database.lost]);
       try {
         const address = await ensurePool(chain, options.title, termsOf(options, chain.account));
         await using storage = await openStorage({ ...options, stateDir, log, signal });
@@ -128,7 +153,8 @@ export function register(program: Command, context: Context): void {
           evaluate: evaluateModel,
           seed: options.seed,
           strategy: options.strategy,
-          rules: { strongTrials: options.strongTrials, subspaces: options.subspaces },
+          scheme: schemeOf(options),
+          rules: { strongTrials: options.strongTrials, subspaces: options.subspaces, auditRate: options.auditRate },
           log,
         });
         const endpoint = await startPoolEndpoint({ manager, host: options.host, port: options.port, signal, log });
@@ -153,12 +179,21 @@ export function register(program: Command, context: Context): void {
           await endpoint.stop();
           await manager.stop();
         }
+        database.lost.throwIfAborted();
       } finally {
         await database.close();
       }
     } finally {
       unlock();
     }
+  });
+}
+
+function serverUrl(text: string): string {
+  // Not commander's own error: it would print the URL, and with it a password.
+  if (isServerUrl(text)) return text;
+  throw new PonasError("usage", "The pool's database is none of a PostgreSQL server.", {
+    cure: "write --database or DATABASE_URL as postgresql://user:password@host:port/database",
   });
 }
 
@@ -183,10 +218,45 @@ function addTerms(command: Command): Command {
       "seconds miners have to hand in receipts otherwise",
       wholeNumber("--receipts-window", 1, 30 * DAYS),
       3 * DAYS,
+    )
+    .addOption(
+      new Option("--scheme <name>", "how points are counted; all but performance rest in part on the miners' word")
+        .choices(SCHEME_NAMES)
+        .default("performance" satisfies SchemeName),
+    )
+    .option(
+      "--scheme-performance <n>",
+      "blend: parts of the reward that go by performance",
+      wholeNumber("--scheme-performance", 1, 1000),
+      1,
+    )
+    .option(
+      "--scheme-effort <n>",
+      "blend: parts of the reward that go by effort",
+      wholeNumber("--scheme-effort", 1, 1000),
+      1,
+    )
+    .option(
+      "--scheme-trials <n>",
+      "pplns: trials that are looked back on",
+      wholeNumber("--scheme-trials", 1, 1_000_000),
+      1000,
     );
+}
+
+function schemeOf({ scheme: name, schemePerformance, schemeEffort, schemeTrials }: CreateOptions): SchemeTerms {
+  switch (name) {
+    case "blend":
+      return { name, performance: schemePerformance, effort: schemeEffort };
+    case "pplns":
+      return { name, trials: schemeTrials };
+    default:
+      return { name };
+  }
 }
 
 function termsOf(options: CreateOptions, receiptKey: `0x${string}`) {
   const { feeBps, objectionWindow, settlementWindow, receiptsWindow } = options;
-  return { receiptKey, feeBps, objectionWindow, settlementWindow, receiptsWindow, scheme: "performance" };
+  const scheme = createScheme(schemeOf(options)).text;
+  return { receiptKey, feeBps, objectionWindow, settlementWindow, receiptsWindow, scheme };
 }

@@ -14,6 +14,7 @@ import {
   amount,
   openReader,
   openSession,
+  taskNumber,
   wholeNumber,
   type Context,
   type DaemonOptions,
@@ -217,11 +218,6 @@ export function register(program: Command, context: Context): void {
     const state = await registry.task(taskId);
     context.print(options.json, state, describe(state));
   });
-}
-
-function taskNumber(text: string): bigint {
-  if (!/^\d{1,18}$/.test(text)) throw new PonasError("usage", `A task is named by its number, not "${text}".`);
-  return BigInt(text);
 }
 
 function describe(task: TaskState): string {

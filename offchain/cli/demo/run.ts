@@ -174,6 +174,8 @@ async function playRound(
     "miner",
     "run",
     "--solo",
+    "--workers",
+    "1",
     "--throttle",
     String(options.soloThrottle),
     "--seed",
@@ -183,7 +185,7 @@ async function playRound(
   const { pool } = (await eventOf(events, "ready", cast.manager.name, signal)) as LogRecord & { pool: Address };
   for (const miner of cast.poolMiners) {
     const link = ["--pool", pool, "--url", `ws://127.0.0.1:${poolPort}`, "--throttle", String(miner.throttle)];
-    start(miner, ["miner", "run", ...link]);
+    start(miner, ["miner", "run", "--workers", "1", ...link]);
   }
   for (const actor of [...cast.validators, cast.solo, ...cast.poolMiners])
     await eventOf(events, "ready", actor.name, signal);

@@ -5,29 +5,12 @@ import { CID } from "multiformats/cid";
 import { percent } from "../../agents/claimant.ts";
 import { formatAmount } from "../../agents/registry.ts";
 import type { LedgerBlock, TaskState } from "../../agents/registry.ts";
+import type { CreditReason } from "../../pool/explain-facts.ts";
+import { CREDIT_TEXTS } from "../../pool/explain.ts";
 import { CREDIT_REASONS, poolAbi, taskRegistryAbi } from "../../protocol/abi.ts";
 import type { Address } from "../../protocol/bytes.ts";
 import type { ChainClient } from "../../protocol/chain-client.ts";
 import { PonasError } from "../../protocol/errors.ts";
-
-type CreditReason = (typeof CREDIT_REASONS)[number];
-
-/** What a credit was for, in words. */
-const REASON_TEXTS: Record<CreditReason, string> = {
-  Reward: "reward of the block",
-  RewardReturned: "reward of the void task, back",
-  PublisherBond: "publisher's bond, back",
-  ValidatorFee: "validator's fee",
-  ValidatorFeeReturned: "validators' fee, unearned",
-  CommitBond: "commitment's bond, back",
-  CandidateBond: "candidate's bond, back",
-  Compensation: "compensation by the publisher",
-  Refutation: "half the bond of a refuted candidate",
-  Stake: "stake, back",
-  PoolShare: "share of the pool's reward by points",
-  PoolFee: "manager's fee of the pool's reward",
-  PoolFloat: "manager's float, back",
-};
 
 export interface Payment {
   readonly account: Address;
@@ -87,7 +70,7 @@ export async function readSummary(options: {
     account,
     role: roleOf(account),
     amount,
-    reason: REASON_TEXTS[reason],
+    reason: CREDIT_TEXTS[reason],
   });
   const poolWon = block?.winner.toLowerCase() === pool.toLowerCase();
   const division: CreditReason[] =
@@ -141,8 +124,8 @@ export function describeSummary({ blocks, payments, otherCredits, tasks, reevalu
   const row = ({ account, role, amount, reason }: Payment): string =>
     `  ${formatAmount(amount).padStart(22)}  ${role.padEnd(13)} ${account}  ${reason}`;
   lines.push("", `Reward of ${formatAmount(tasks[0]!.reward)}, divided:`, ...payments.map(row));
-  const fees = otherCredits.filter(({ reason }) => reason === REASON_TEXTS.ValidatorFee);
-  const rest = otherCredits.filter(({ reason }) => reason !== REASON_TEXTS.ValidatorFee);
+  const fees = otherCredits.filter(({ reason }) => reason === CREDIT_TEXTS.ValidatorFee);
+  const rest = otherCredits.filter(({ reason }) => reason !== CREDIT_TEXTS.ValidatorFee);
   if (fees.length > 0) lines.push("", "Validators' fee, divided:", ...fees.map(row));
   if (rest.length > 0) lines.push("", "Returned:", ...rest.map(row));
   return lines.join("\n");

@@ -9,7 +9,7 @@ import { witnessFault } from "../../../offchain/evaluation/hardware.ts";
 import { decodeModel } from "../../../offchain/evaluation/model.ts";
 import { malformation } from "../../../offchain/evaluation/well-formed.ts";
 import { sleep } from "../../../offchain/protocol/wait.ts";
-import { createTrainingWorker } from "../../../offchain/training/worker.ts";
+import { createWorkerPool } from "../../../offchain/training/worker-pool.ts";
 import type { LocalNetwork } from "../local-network.ts";
 import { planWith, terms, TOKEN, untilPhase } from "../noise-task.ts";
 
@@ -32,10 +32,11 @@ export async function mineWithinHardwareBounds(network: LocalNetwork): Promise<v
 
   const chain = await network.account(36);
   const stopped = new AbortController();
-  const worker = createTrainingWorker();
+  const worker = createWorkerPool({ workers: 2 });
   const mining = runSoloMiner({
     chain,
     worker,
+    workers: 2,
     files,
     store,
     state: createStateFolder(`${network.dir}/bounded-miner`),

@@ -1,90 +1,34 @@
-/** A pool whose manager vanishes after it has won. */
+/** Pools that owe their miners: one whose manager vanishes after it has won, one whose manager leaves a miner out. */
 import { expect } from "chai";
 
-import { createClaimant } from "../../../offchain/agents/claimant.ts";
-import { runDuties } from "../../../offchain/agents/duties.ts";
-import { connectToPool } from "../../../offchain/agents/pool-connection.ts";
-import { createPoolContract, ensurePool, findPool } from "../../../offchain/agents/pool-contract.ts";
-import { withdrawFloat } from "../../../offchain/agents/pool-manager.ts";
-import { keepReceipt, runPoolMiner } from "../../../offchain/agents/pool-miner.ts";
-import { followTask, publishTask } from "../../../offchain/agents/publisher.ts";
-import { createRegistry } from "../../../offchain/agents/registry.ts";
+import { createPoolContract, findPool } from "../../../offchain/agents/pool-contract.ts";
+import { settle, withdrawFloat } from "../../../offchain/agents/pool-manager.ts";
+import { keepReceipt } from "../../../offchain/agents/pool-miner.ts";
 import { createStateFolder } from "../../../offchain/agents/state-folder.ts";
-import { evaluateModel } from "../../../offchain/evaluation/evaluate.ts";
-import { pointsData, type TypedData } from "../../../offchain/pool/signatures.ts";
-import { localAssetAbi } from "../../../offchain/protocol/abi.ts";
-import type { Address } from "../../../offchain/protocol/bytes.ts";
 import type { ChainClient } from "../../../offchain/protocol/chain-client.ts";
 import { PonasError } from "../../../offchain/protocol/errors.ts";
 import { sleep } from "../../../offchain/protocol/wait.ts";
-import { createTrainingWorker } from "../../../offchain/training/worker.ts";
 import type { LocalNetwork } from "../local-network.ts";
-import { dataset, planWith, someModel, terms, TOKEN, untilPhase } from "../noise-task.ts";
+import { TOKEN } from "../noise-task.ts";
+import { balanceOf, winWithPool } from "./pool-won.ts";
 
+/** The manager commits, wins, brings the reward home, and is never heard of again. */
 export async function payByReceipts(network: LocalNetwork): Promise<void> {
-  const { log, signal } = network;
-  const publisher = await network.account(31);
-  const manager = await network.account(32);
+  const { signal } = network;
   const miners = [await network.account(33), await network.account(34)];
-  const { store: shelf } = await network.store("pool's publisher");
-  const { store, files } = await network.store("pool");
-  const shared = {
-    chain: publisher,
-    store: shelf,
-    state: createStateFolder(`${network.dir}/pool-publisher`),
-    log,
-    signal,
-  };
-  const address = await ensurePool(manager, "vanishing", {
-    receiptKey: manager.account,
-    feeBps: 500,
-    objectionWindow: 1,
-    settlementWindow: 3,
-    receiptsWindow: 12,
-    scheme: "performance",
+  const { manager, pool, taskId, over, receiptFor, mine } = await winWithPool(network, {
+    name: "vanishing",
+    account: 31,
+    windows: { objectionWindow: 1, settlementWindow: 3, receiptsWindow: 12 },
+    collect: async ({ pool: own }, task) => Boolean(await own.collect(task.id)),
   });
-  expect(await findPool(manager, "vanishing")).to.equal(address);
-  const pool = createPoolContract(manager, address);
-  const taskId = await publishTask(planWith({ training: 10 }), shared);
-  const following = followTask(taskId, shared);
+  expect(await findPool(manager, "vanishing")).to.equal(pool.address);
 
-  // The manager: it commits, wins, brings the reward home, and is never heard of again.
-  let model = someModel();
-  while ((await evaluateModel(model.file, { ...dataset.test, maxBytes: terms.maxModelBytes })).correct === 0) {
-    model = someModel();
-  }
-  const best = { bytes: model.file, modelRoot: model.root, correct: 3, total: 16 };
-  const registry = createRegistry(manager);
-  const claimant = createClaimant({
-    taskId,
-    chain: manager,
-    registry,
-    participation: {
-      participant: address,
-      commit: pool.commit,
-      reveal: pool.reveal,
-      collect: async () => Boolean(await pool.collect(taskId)),
-    },
-    files,
-    store,
-    state: createStateFolder(`${network.dir}/vanishing`),
-    best: () => Promise.resolve(best),
-    log,
-    signal,
-    commitMargin: 9,
-  });
-  const managing = runDuties({ chain: manager, log, signal, duties: [claimant] });
-  await untilPhase(registry, taskId, "TestVote", "Reveal");
-
-  const receiptFor = async (miner: Address, sequence: number, points: bigint, signer: ChainClient = manager) => {
-    const receipt = { taskId, miner, sequence, points };
-    return { ...receipt, signature: await signer.signTypedData(pointsData(pool.identity, receipt) as TypedData) };
-  };
   const points = [1n, 3n];
   const stopped = new AbortController();
   const mining = miners.map(async (chain, index) => {
     const state = createStateFolder(`${network.dir}/receipts-${index}`);
-    const contract = createPoolContract(chain, address);
+    const contract = createPoolContract(chain, pool.address);
     const keep = async (...receipt: Parameters<typeof receiptFor>): Promise<void> =>
       keepReceipt(state, contract, await receiptFor(...receipt), chain.account);
     await keep(chain.account, 1, 1n);
@@ -98,36 +42,19 @@ export async function payByReceipts(network: LocalNetwork): Promise<void> {
       expect(error).to.be.instanceOf(PonasError);
       expect((error as PonasError).message).to.contain("is not a valid one");
     }
-    const until = AbortSignal.any([signal, stopped.signal]);
-    const connection = connectToPool({
-      url: "ws://127.0.0.1:9",
-      signer: { address: chain.account, sign: (data) => chain.signTypedData(data) },
-      benchmark: { imagesPerSecond: 1, macs: 1 },
-      signal: until,
-      log,
-    });
-    const worker = createTrainingWorker();
-    await runPoolMiner({ chain, pool: contract, connection, worker, files, store, state, log, signal: until });
-    await connection.close();
-    await worker.close();
+    await mine(chain, state, AbortSignal.any([signal, stopped.signal]));
   });
 
-  const balanceOf = (chain: ChainClient): Promise<bigint> =>
-    chain.read({
-      abi: localAssetAbi,
-      address: network.deployment.asset,
-      functionName: "balanceOf",
-      args: [chain.account],
-    });
   const [first, second] = miners as [ChainClient, ChainClient];
-  while ((await balanceOf(first)) === 10_000n * TOKEN || (await balanceOf(second)) === 10_000n * TOKEN) {
-    await sleep(300, signal);
+  for (const miner of [first, second]) {
+    while ((await balanceOf(network, miner)) === 10_000n * TOKEN) await sleep(300, signal);
   }
   stopped.abort();
-  await Promise.all([...mining, managing, following]);
+  await Promise.all([...mining, over]);
   // Without a split there is no fee: the whole reward is the miners', by points.
-  expect(await balanceOf(first)).to.equal(10_025n * TOKEN);
-  expect(await balanceOf(second)).to.equal(10_075n * TOKEN);
+  expect(await balanceOf(network, first)).to.equal(10_025n * TOKEN);
+  expect(await balanceOf(network, second)).to.equal(10_075n * TOKEN);
+  expect((await pool.account(taskId)).phase).to.equal("Closed");
 
   // What the manager had put in as bonds is its own, and nothing more.
   const tooMuch = await withdrawFloat({ chain: manager, pool }, 7n * TOKEN).then(
@@ -138,5 +65,57 @@ export async function payByReceipts(network: LocalNetwork): Promise<void> {
   expect(await withdrawFloat({ chain: manager, pool }, TOKEN)).to.equal(TOKEN);
   expect(await withdrawFloat({ chain: manager, pool })).to.equal(5n * TOKEN);
   expect(await withdrawFloat({ chain: manager, pool })).to.equal(0n);
-  expect(await balanceOf(manager)).to.equal(10_000n * TOKEN);
+  expect(await balanceOf(network, manager)).to.equal(10_000n * TOKEN);
+}
+
+/** The manager answers what it can, but has signed one miner three points, and posts a split without that miner. */
+export async function objectToMissingPoints(network: LocalNetwork): Promise<void> {
+  const { signal, log } = network;
+  const miners = [await network.account(43), await network.account(44)] as const;
+  const watcher = await network.account(45);
+  const [first, second] = miners;
+  const leaves = [{ account: first.account, points: 1n }];
+  const file = Buffer.from(JSON.stringify({ points: [{ account: first.account, points: "1" }] }));
+  const { manager, pool, taskId, over, receiptFor, mine } = await winWithPool(network, {
+    name: "forgetful",
+    account: 41,
+    windows: { objectionWindow: 8, settlementWindow: 20, receiptsWindow: 8 },
+    collect: ({ manager: chain, pool: own, store, files }, task) => {
+      const books = { points: () => Promise.resolve(leaves), sharesFile: () => Promise.resolve(file) };
+      return settle(task, { chain, pool: own, manager: books, store, files, log, signal });
+    },
+  });
+
+  const stopped = new AbortController();
+  const mining = miners.map(async (chain, index) => {
+    const state = createStateFolder(`${network.dir}/missing-${index}`);
+    const contract = createPoolContract(chain, pool.address);
+    await keepReceipt(state, contract, await receiptFor(chain.account, 1, [1n, 3n][index]!), chain.account);
+    await mine(chain, state, AbortSignal.any([signal, stopped.signal]));
+  });
+
+  const reached = async (...phases: string[]): Promise<void> => {
+    while (!phases.includes((await pool.account(taskId)).phase)) await sleep(200, signal);
+  };
+  await reached("Objection");
+  await createPoolContract(watcher, pool.address).demandLeaf(taskId, 0);
+  await reached("Receipts", "ReceiptClaims", "Closed");
+  // The manager's agent answered the demand, from the shares file that it had posted; the missing miner objected.
+  const { stake, bonds, objections, fellAt } = await pool.account(taskId);
+  expect({ stake, bonds, objections }).to.deep.equal({ stake: 0n, bonds: 0n, objections: 2 });
+  expect(fellAt).to.be.greaterThan(0);
+  expect(await pool.demandedOf(taskId, first.account), "it had all its points, and no cause to object").to.equal(0n);
+  expect(await pool.demandedOf(taskId, second.account)).to.equal(3n);
+
+  await reached("Closed");
+  for (const miner of miners) while ((await pool.credit(miner.account)) > 0n) await sleep(200, signal);
+  stopped.abort();
+  await Promise.all([...mining, over]);
+  expect(await balanceOf(network, first)).to.equal(10_025n * TOKEN);
+  expect(await balanceOf(network, second), "with half the stake of 5").to.equal(10_077n * TOKEN + TOKEN / 2n);
+  expect(await balanceOf(network, watcher), "without its bond of 0.1").to.equal(9_999n * TOKEN + (9n * TOKEN) / 10n);
+  // Half the stake is the miner's, half nobody's; half the watcher's bond is the manager's.
+  const left = await withdrawFloat({ chain: manager, pool });
+  expect(10_000n * TOKEN - (await balanceOf(network, manager))).to.equal(5n * TOKEN - TOKEN / 20n);
+  expect(left).to.be.greaterThan(0n);
 }

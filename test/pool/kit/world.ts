@@ -115,9 +115,7 @@ export async function cleanUp(): Promise<void> {
 /** An empty database: one for all tests of a file, emptied for each, since making one takes seconds. */
 export async function emptyDatabase(): Promise<PoolDatabase> {
   shared ??= await openPoolDatabase(scratchFolder());
-  await shared.queries.execute(
-    sql`TRUNCATE tasks, miners, sessions, leases, models, shares, receipts, strategies RESTART IDENTITY`,
-  );
+  await shared.queries.execute(sql`TRUNCATE tasks, miners RESTART IDENTITY CASCADE`);
   return shared;
 }
 
