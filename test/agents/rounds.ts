@@ -1,6 +1,7 @@
 import { ensureStake, runValidator } from "../../offchain/agents/validator.ts";
 import { sideBySide, startLocalNetwork, type LocalNetwork } from "./local-network.ts";
 import { TOKEN } from "./noise-task.ts";
+import { auditAlong, auditEverything, auditPool } from "./scenarios/auditing.ts";
 import { mineWithinHardwareBounds } from "./scenarios/hardware.ts";
 import { outliveBadLuck, withdrawFromAbsentTestSet } from "./scenarios/participation.ts";
 import { objectToMissingPoints, payByReceipts } from "./scenarios/pay.ts";
@@ -17,7 +18,7 @@ describe("Agents on a real chain", function () {
     await Promise.all(daemons);
   });
 
-  /** Two validators follow every task of every scenario at once. */
+  /** Two validators and an auditor follow every task of every scenario at once. */
   const setUp = async (): Promise<LocalNetwork> => {
     const started = (network = await startLocalNetwork());
     const { log, signal } = started;
@@ -27,6 +28,7 @@ describe("Agents on a real chain", function () {
       await ensureStake(1000n * TOKEN, { chain, log });
       daemons.push(runValidator({ chain, store, files, log, signal, modelTimeoutMs: 1500 }));
     }
+    daemons.push((await auditAlong(started)).done);
     return started;
   };
 
@@ -41,5 +43,9 @@ describe("Agents on a real chain", function () {
     "a publisher that was stopped after paying is told so before it pays again": publishOnce,
     "miners whose manager has vanished are paid by their receipts, and not by forged ones": payByReceipts,
     "a miner that a split leaves out brings it down by its receipt, and is paid": objectToMissingPoints,
+    "an auditor that is killed halfway re-derives what a pool pays, and the command says the same": auditPool,
   });
+
+  it("leave nothing that does not follow from chain and IPFS, and the auditor has seen the one lie", () =>
+    auditEverything(network!));
 });
