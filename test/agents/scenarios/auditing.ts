@@ -136,13 +136,6 @@ export async function auditPool(network: LocalNetwork): Promise<void> {
   expect(report).to.deep.include({ task: String(taskId), disagreements: [], settled: true });
 }
 
-const STANDING = "standing auditor";
-
-/** Follows all that the other scenarios do, until the network stops. */
-export async function auditAlong(network: LocalNetwork): Promise<{ done: Promise<void> }> {
-  return { done: runAuditor(await createAuditing(network, STANDING)) };
-}
-
 /** After everything: whatever the other scenarios did, each payment of each task follows from chain and IPFS. */
 export async function auditEverything(network: LocalNetwork): Promise<void> {
   const auditing = await createAuditing(network, "last auditor");
@@ -154,15 +147,4 @@ export async function auditEverything(network: LocalNetwork): Promise<void> {
     ...["Reward", "RewardReturned", "ValidatorFee", "Compensation"],
     ...["PoolShare", "PoolFee", "Objection"],
   ]);
-
-  // One split was a lie while it stood: the auditor that was there has kept what it saw, with the call against it.
-  const folder = createStateFolder(`${network.dir}/${STANDING}-state`);
-  const said = folder.list("audits").flatMap((name) => {
-    const { disagreements, earlier } = JSON.parse(
-      Buffer.from(folder.readBytes(`audits/${name}`)!).toString(),
-    ) as Record<"disagreements" | "earlier", { message: string; remedy: string | null }[]>;
-    return [...disagreements, ...earlier];
-  });
-  const lie = said.find(({ message }) => /^The shares file of task \d+ .* is not valid at /.test(message));
-  expect(lie?.remedy).to.match(/^demandLeaf\(\d+, i\) on 0x\w{40} for any i below 1, with a bond, until /);
 }
