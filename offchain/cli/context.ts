@@ -112,7 +112,12 @@ export function addTermsOptions(command: Command): Command {
       wholeNumber("--min-answer", 1),
       36,
     )
-    .option("--min-reward <amount>", "leave tasks alone that pay less", amount("--min-reward"), 1n);
+    .addOption(
+      // commander's help cannot print a bigint by itself
+      new Option("--min-reward <amount>", "leave tasks alone that pay less")
+        .argParser(amount("--min-reward"))
+        .default(1n, "1e-18"),
+    );
 }
 
 export function addStorageOptions(command: Command): Command {

@@ -3,7 +3,7 @@
  * counted on the test set as the manager has time, and whatever is left when points are counted. It runs beside
  * everything else; what it has found is written before the next thing is asked for, so it goes on after a kill.
  */
-import { and, eq, inArray, notInArray, or, sql } from "drizzle-orm";
+import { and, eq, inArray, sql, type SQL } from "drizzle-orm";
 
 import type { Address, Hex } from "../protocol/bytes.ts";
 import { PonasError, explainError } from "../protocol/errors.ts";
@@ -97,36 +97,40 @@ export function createAuditDesk(options: {
 
   type Wanted = ShareRow & { readonly sessionId: string };
 
-  /** The next model to ask for. */
+  /** The next model to ask for: one that was drawn, else one that is only to be counted. */
   async function next(): Promise<Wanted | undefined> {
     const now = clock();
     for (const [id, { until }] of resting) if (until <= now) resting.delete(id);
     const miners = owners.onlineMiners().filter((miner) => !busy.has(miner));
     if (miners.length === 0 || watched.size === 0) return undefined;
+    const drawn = await first([...watched.keys()], miners, eq(shares.audit, "due"));
+    if (drawn !== undefined || !collects) return drawn;
     const settling = [...watched.values()].filter((task) => task.settling).map(({ taskId }) => taskId);
-    const atLeisure = rules.collectPerSecond > 0 && now >= nextCollect;
-    const open = !collects ? [] : atLeisure ? [...watched.keys()] : settling;
+    const urgent = settling.length === 0 ? undefined : await first(settling, miners);
+    if (urgent !== undefined || rules.collectPerSecond === 0 || now < nextCollect) return urgent;
+    nextCollect = now + 1000 / rules.collectPerSecond;
+    return first([...watched.keys()], miners);
+  }
+
+  async function first(taskIds: bigint[], miners: Address[], more?: SQL): Promise<Wanted | undefined> {
     const [row] = await queries
       .select({ share: shares, sessionId: leases.sessionId })
       .from(shares)
       .innerJoin(leases, eq(leases.id, shares.leaseId))
       .where(
         and(
-          inArray(shares.taskId, [...watched.keys()]),
+          inArray(shares.taskId, taskIds),
           eq(shares.holder, "miner"),
           eq(shares.voided, false),
-          inArray(shares.miner, miners),
-          resting.size === 0 ? undefined : notInArray(shares.id, [...resting.keys()]),
-          open.length === 0 ? eq(shares.audit, "due") : or(eq(shares.audit, "due"), inArray(shares.taskId, open)),
+          more,
+          // As one parameter: there may be thousands.
+          sql`${shares.miner} = ANY(${sql.param(miners)}::text[])`,
+          resting.size === 0 ? undefined : sql`${shares.id} <> ALL(${sql.param([...resting.keys()])}::bigint[])`,
         ),
       )
-      .orderBy(sql`${shares.audit} <> 'due'`, shares.id)
+      .orderBy(shares.id)
       .limit(1);
-    if (row === undefined) return undefined;
-    if (row.share.audit !== "due" && !settling.includes(row.share.taskId)) {
-      nextCollect = now + 1000 / rules.collectPerSecond;
-    }
-    return { ...row.share, sessionId: row.sessionId };
+    return row === undefined ? undefined : { ...row.share, sessionId: row.sessionId };
   }
 
   async function ask(row: Wanted): Promise<void> {

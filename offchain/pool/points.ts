@@ -149,7 +149,9 @@ export async function pointsOf(queries: Queries, taskId: bigint, scheme: PointsS
   const [open] = await queries
     .select({ id: shares.id })
     .from(shares)
-    .where(and(eq(shares.taskId, taskId), or(isNull(shares.points), eq(shares.audit, "due"))))
+    .where(
+      and(eq(shares.taskId, taskId), or(isNull(shares.points), and(eq(shares.audit, "due"), eq(shares.voided, false)))),
+    )
     .limit(1);
   if (open !== undefined) {
     throw new PonasError("pool", `The shares of task ${taskId} are counted when its test set is released.`);

@@ -28,7 +28,7 @@ export interface LocalNetwork {
   /** The n-th account, funded with ether and with so much of the asset (at most 10,000). */
   account(index: number, options?: { rpcUrl?: string; tokens?: bigint }): Promise<ChainClient>;
   /** A store on an IPFS node of its own, connected to those made before. */
-  store(name: string): Promise<{ store: ModelStore; files: TaskFiles }>;
+  store(name: string): Promise<{ store: ModelStore; files: TaskFiles; peer: string }>;
   stop(): Promise<void>;
 }
 
@@ -73,7 +73,7 @@ export async function startLocalNetwork(): Promise<LocalNetwork> {
       const node = await startIpfsNode({ dir: join(dir, name), peers, signal });
       nodes.push(node);
       const store = createModelStore({ rpcUrl: node.rpcUrl, signal });
-      return { store, files: createTaskFiles({ store, signal, timeoutMs: 20_000 }) };
+      return { store, files: createTaskFiles({ store, signal, timeoutMs: 20_000 }), peer: node.multiaddrs[0]! };
     },
     stop: async () => {
       stopped.abort();

@@ -1,6 +1,7 @@
 import { ensureStake, runValidator } from "../../offchain/agents/validator.ts";
 import { sideBySide, startLocalNetwork, type LocalNetwork } from "./local-network.ts";
 import { TOKEN } from "./noise-task.ts";
+import { auditEverything, auditPool } from "./scenarios/auditing.ts";
 import { mineWithinHardwareBounds } from "./scenarios/hardware.ts";
 import { outliveBadLuck, withdrawFromAbsentTestSet } from "./scenarios/participation.ts";
 import { objectToMissingPoints, payByReceipts } from "./scenarios/pay.ts";
@@ -41,5 +42,8 @@ describe("Agents on a real chain", function () {
     "a publisher that was stopped after paying is told so before it pays again": publishOnce,
     "miners whose manager has vanished are paid by their receipts, and not by forged ones": payByReceipts,
     "a miner that a split leaves out brings it down by its receipt, and is paid": objectToMissingPoints,
+    "an auditor that is killed halfway re-derives what a pool pays, and the command says the same": auditPool,
   });
+
+  it("leave nothing that does not follow from chain and IPFS", () => auditEverything(network!));
 });

@@ -58,6 +58,16 @@ describe("A whole round with separate processes", function () {
     const fees = summary.otherCredits.filter(({ role }) => role === "validator");
     expect(fees, "the restarted validator is paid like the others").to.have.length(3);
 
+    // Whoever got something got just what follows from chain and IPFS, to the last unit; the pool's reward passed through.
+    expect(summary.explained.disagreements).to.deep.equal([]);
+    const credited = new Map(summary.explained.accounts.map(({ account }) => [account as string, 0n]));
+    const pool = { account: block!.winner, amount: summary.tasks[0]!.reward };
+    for (const { account, amount } of [...summary.payments, ...summary.otherCredits, pool]) {
+      credited.set(account, (credited.get(account) ?? 0n) + amount);
+    }
+    const explained = new Map(summary.explained.accounts.map(({ account, credited: sum }) => [account as string, sum]));
+    expect(explained).to.deep.equal(credited);
+
     // What was accepted before the kill is counted after it, and nothing twice.
     const accepted = records.filter(({ event, status }) => event === "trial" && status === "accepted");
     expect(new Set(accepted.map(({ lease }) => lease)).size).to.equal(accepted.length);

@@ -41,7 +41,7 @@ const SECRET = ((): Hex => {
 const auditSecret = (): Hex => SECRET;
 
 describe("Audits", function () {
-  this.timeout(30_000);
+  this.timeout(120_000);
   let pool: TestPool;
   let opened: TestPool[] = [];
   const start = async (options: Parameters<typeof createTestPool>[0] = {}): Promise<TestPool> => {
@@ -123,6 +123,14 @@ describe("Audits", function () {
     const share = (await pool.manager.shares(1n))[1]!;
     expect(share).to.include({ audit: "false", voided: true, reason: liar.closed!.reason });
     expect((await refusalOf(miner(1).join())).message).to.contain("is banned from this pool");
+    // What else was drawn of it is not waited for any more, and holds up nobody.
+    await pool.database.queries
+      .update(shares)
+      .set({ audit: "due", holder: "miner" })
+      .where(eq(shares.miner, liar.signer.address));
+    await pool.manager.closeTask("over");
+    const points = await pool.manager.points(1n, { test: TEST, signal: never });
+    expect(points.map(({ account }) => account)).to.not.include(liar.signer.address);
   });
 
   it("take nothing but its own share from a miner that has lost a drawn model, and ban one that loses many", async () => {

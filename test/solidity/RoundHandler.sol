@@ -171,7 +171,7 @@ contract RoundHandler is Test {
         list[0] = other;
         ITaskRegistry.Opening memory opening = ITaskRegistry.Opening(noise, hex"02", 0, 0, noise);
         IPool.PointsLeaf memory leaf = IPool.PointsLeaf(uint32(seed % 4), other, uint128(uint256(noise)));
-        bytes[16] memory calls = [
+        bytes[22] memory calls = [
             abi.encodeCall(registry.commit, (taskId, noise)),
             abi.encodeCall(registry.release, (taskId, noise)),
             abi.encodeCall(registry.voteTestSet, (taskId)),
@@ -187,7 +187,13 @@ contract RoundHandler is Test {
             abi.encodeCall(pool.collect, (taskId)),
             abi.encodeCall(pool.claim, (taskId, leaf, new IPool.SumNode[](0))),
             abi.encodeCall(pool.claimFee, (taskId)),
-            abi.encodeCall(pool.reclaim, (taskId))
+            abi.encodeCall(pool.reclaim, (taskId)),
+            abi.encodeCall(pool.demandLeaf, (taskId, uint32(seed % 4))),
+            abi.encodeCall(pool.answer, (taskId, uint32(seed % 4), leaf, new IPool.SumNode[](0))),
+            abi.encodeCall(pool.finaliseFall, (taskId)),
+            abi.encodeCall(pool.returnBond, (taskId, uint32(seed % 4))),
+            abi.encodeCall(pool.refuteSplit, (taskId, who)),
+            abi.encodeCall(pool.objectMissing, (taskId, other, 1, 1, ""))
         ];
         uint256 choice = _random(seed, "choice") % calls.length;
         vm.prank(who);
@@ -253,9 +259,17 @@ contract RoundHandler is Test {
             if (registry.phaseOf(taskId) >= ITaskRegistry.Phase.Confirmed) pool.collect(taskId);
         } else if (account.phase == IPool.SplitPhase.AwaitSplit) {
             if (seed % 3 == 0) vm.warp(account.deadline);
-            else _postSplit(taskId);
+            else if (pool.float() >= pool.stakeFor(account.reward)) _postSplit(taskId);
+            else vm.warp(account.deadline);
         } else if (account.phase == IPool.SplitPhase.Objection) {
+            if (seed % 2 == 0) _object(taskId, seed >> 8, account.split.count);
+            else if (seed % 8 == 1) _answer(taskId, seed >> 8);
+            else vm.warp(account.deadline);
+        } else if (account.phase == IPool.SplitPhase.Answering) {
+            if (seed % 3 != 0 && _answer(taskId, 0)) return;
             vm.warp(account.deadline);
+        } else if (account.phase == IPool.SplitPhase.Fallen) {
+            pool.finaliseFall(taskId);
         } else if (account.phase == IPool.SplitPhase.Claims) {
             _claim(taskId, uint32(seed % 2));
             if (!account.feePaid) pool.claimFee(taskId);
@@ -275,8 +289,11 @@ contract RoundHandler is Test {
     }
 
     function _finishPool(uint256 taskId) private {
-        for (uint256 i = 0; i < 20; ++i) {
+        for (uint256 i = 0; i < 40; ++i) {
             IPool.TaskAccount memory account = pool.accountOf(taskId);
+            for (uint32 id = 1; account.fellAt != 0 && account.bonds != 0 && id <= account.objections; ++id) {
+                try pool.returnBond(taskId, id) {} catch {}
+            }
             bool paid = account.phase == IPool.SplitPhase.Claims && account.feePaid && account.unclaimed == 0;
             if (paid || account.phase == IPool.SplitPhase.Closed || account.phase == IPool.SplitPhase.None) return;
             pushPool(taskId, _random(taskId + i, "finish"));
@@ -447,17 +464,56 @@ contract RoundHandler is Test {
         pool.postSplit(taskId, IPool.Split(root, 1, 2, sum), hex"01");
     }
 
+    function _siblings(uint256 taskId, uint32 index) private view returns (IPool.SumNode[] memory siblings) {
+        siblings = new IPool.SumNode[](1);
+        siblings[0] = _node(taskId, 1 - index);
+    }
+
+    /// @dev A demand for a leaf, or a receipt: in every other task of more points than the leaf has.
+    function _object(uint256 taskId, uint256 seed, uint32 count) private {
+        uint32 index = uint32(seed % count);
+        if (seed % 3 == 0) {
+            vm.prank(people[(seed >> 8) % people.length]);
+            try pool.demandLeaf(taskId, index) {} catch {}
+            return;
+        }
+        IPool.PointsLeaf memory leaf = _leaf(taskId, index);
+        uint128 points = leaf.points + (taskId % 2 == 0 ? 1 : 0);
+        try pool.objectMissing(taskId, leaf.miner, 1, points, _signature(taskId, leaf.miner, 1, points)) {} catch {}
+    }
+
+    /// @dev Answers some open objection; whether there was one that has an answer.
+    function _answer(uint256 taskId, uint256 seed) private returns (bool) {
+        IPool.Objection[] memory open = pool.openObjections(taskId, 9);
+        if (open.length == 0) return false;
+        IPool.Objection memory chosen = open[seed % open.length];
+        uint32 index = chosen.kind == IPool.ObjectionKind.Leaf ? chosen.index : (chosen.by == people[1] ? 0 : 1);
+        try pool.answer(taskId, chosen.id, _leaf(taskId, index), _siblings(taskId, index)) {
+            return true;
+        } catch {
+            return false;
+        }
+    }
+
     function _claim(uint256 taskId, uint32 index) private {
         if (pool.isClaimed(taskId, index)) return;
-        IPool.SumNode[] memory siblings = new IPool.SumNode[](1);
-        siblings[0] = _node(taskId, 1 - index);
-        pool.claim(taskId, _leaf(taskId, index), siblings);
+        uint256 from = pool.accountOf(taskId).splitTask;
+        pool.claim(taskId, _leaf(from, index), _siblings(from, index));
     }
 
     function _submitReceipt(uint256 taskId, address miner, uint64 sequence) private {
         (uint64 known, uint128 had) = pool.receiptOf(taskId, miner);
         if (had > 0 && sequence <= known) return;
         uint128 points = uint128(1 + (uint256(sequence) % 1e9));
+        pool.submitReceipt(taskId, miner, sequence, points, _signature(taskId, miner, sequence, points));
+    }
+
+    function _signature(
+        uint256 taskId,
+        address miner,
+        uint64 sequence,
+        uint128 points
+    ) private view returns (bytes memory) {
         (, string memory name, string memory version, , , , ) = pool.eip712Domain();
         bytes32 domain = keccak256(
             abi.encode(
@@ -478,7 +534,7 @@ contract RoundHandler is Test {
             )
         );
         (uint8 v, bytes32 r, bytes32 s) = vm.sign(RECEIPT_KEY, keccak256(abi.encodePacked(hex"1901", domain, message)));
-        pool.submitReceipt(taskId, miner, sequence, points, abi.encodePacked(r, s, v));
+        return abi.encodePacked(r, s, v);
     }
 
     // ————— Models —————

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 
 import { Option, type Command } from "commander";
@@ -12,8 +13,10 @@ import { createTaskFiles } from "../../agents/task-files.ts";
 import { evaluateModel } from "../../evaluation/evaluate.ts";
 import { openPoolDatabase } from "../../pool/database.ts";
 import { isServerUrl } from "../../pool/database-server.ts";
+import { readDecisions } from "../../pool/decisions.ts";
 import { createPoolManager } from "../../pool/manager.ts";
 import { createScheme, SCHEME_NAMES, type SchemeName, type SchemeTerms } from "../../pool/points-schemes.ts";
+import { PARTITION_RULES, type PartitionRule } from "../../pool/parts.ts";
 import { DEFAULT_RULES } from "../../pool/rules.ts";
 import { PonasError } from "../../protocol/errors.ts";
 import { takeLock } from "../../protocol/lock.ts";
@@ -25,6 +28,7 @@ import {
   amount,
   fraction,
   openSession,
+  taskNumber,
   wholeNumber,
   type Context,
   type DaemonOptions,
@@ -50,13 +54,23 @@ interface WithdrawOptions extends DaemonOptions {
   readonly json?: boolean;
 }
 
+interface DecisionsOptions {
+  readonly stateDir: string;
+  readonly task: bigint;
+  readonly after: number;
+  readonly limit: number;
+  readonly json?: boolean;
+}
+
 interface RunOptions extends CreateOptions, StorageOptions, TermsOptions {
   readonly strategy: StrategyName;
   readonly host: string;
   readonly port: number;
   readonly seed: number;
   readonly strongTrials: number;
+  readonly partition?: PartitionRule;
   readonly subspaces: number;
+  readonly backups: boolean;
   readonly commitMargin: number;
   readonly auditRate: number;
   readonly database?: string;
@@ -90,6 +104,33 @@ export function register(program: Command, context: Context): void {
     context.print(options.json, { pool: address, paid }, `withdrew ${formatAmount(paid)}`);
   });
 
+  pool
+    .command("decisions")
+    .description("what a pool that is not running has decided in a task, and why; miners ask a running one")
+    .requiredOption("--state-dir <folder>", "the pool's state, as it was given to pool run")
+    .requiredOption("--task <id>", "the task", taskNumber)
+    .option("--after <id>", "only decisions after this one", wholeNumber("--after", 0), 0)
+    .option("--limit <n>", "at most so many", wholeNumber("--limit", 1, 100_000), 1000)
+    .option("--json", "print JSON")
+    .action(async ({ stateDir, task: taskId, after, limit, json }: DecisionsOptions) => {
+      const dir = join(stateDir, "database");
+      if (!existsSync(dir)) {
+        throw new PonasError("not-found", `There is no pool's database in ${stateDir}.`, {
+          cure: "name the folder that pool run was given, or ~/.ponas/<account>",
+        });
+      }
+      const database = await openPoolDatabase(dir);
+      try {
+        const decisions = await readDecisions(database.queries, { taskId, after, limit });
+        const lines = decisions.map(
+          ({ id, at, kind, reason }) => `${id} ${new Date(at).toISOString()} ${kind}: ${reason}`,
+        );
+        context.print(json, { task: taskId, decisions }, lines.length > 0 ? lines.join("\n") : "no decisions");
+      } finally {
+        await database.close();
+      }
+    });
+
   const run = pool
     .command("run")
     .description("manage the pool until stopped: lease trials, check shares, commit, reveal, split")
@@ -115,12 +156,19 @@ export function register(program: Command, context: Context): void {
       wholeNumber("--strong-trials", 1),
       DEFAULT_RULES.strongTrials,
     )
+    .addOption(
+      new Option(
+        "--partition <rule>",
+        "how the space is divided among strong miners (default: whole, or random-subsets where --subspaces is given)",
+      ).choices(PARTITION_RULES),
+    )
     .option(
       "--subspaces <n>",
-      "random subspaces for strong miners (paper's Algorithm 1); 0: the whole space",
+      "parts that a task begins with; 0: one for every strong miner that is there",
       wholeNumber("--subspaces", 0),
       0,
     )
+    .option("--no-backups", "let nobody stand in for miners that leave with a high reward")
     .option(
       "--audit-rate <part>",
       "chance, up to 1, with which a share that claims no new best is audited at least",
@@ -154,7 +202,13 @@ export function register(program: Command, context: Context): void {
           seed: options.seed,
           strategy: options.strategy,
           scheme: schemeOf(options),
-          rules: { strongTrials: options.strongTrials, subspaces: options.subspaces, auditRate: options.auditRate },
+          rules: {
+            strongTrials: options.strongTrials,
+            partition: options.partition,
+            subspaces: options.subspaces,
+            backups: options.backups,
+            auditRate: options.auditRate,
+          },
           log,
         });
         const endpoint = await startPoolEndpoint({ manager, host: options.host, port: options.port, signal, log });

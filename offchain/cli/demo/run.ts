@@ -11,7 +11,8 @@ import { CID } from "multiformats/cid";
 import { createPoolContract, type PoolContract } from "../../agents/pool-contract.ts";
 import { createRegistry, type LedgerBlock, type Registry, type TaskState } from "../../agents/registry.ts";
 import { openStorage } from "../../agents/storage.ts";
-import { createTaskFiles } from "../../agents/task-files.ts";
+import { explainFromChain } from "../../agents/task-facts.ts";
+import { createTaskFiles, type TaskFiles } from "../../agents/task-files.ts";
 import { evaluateModel } from "../../evaluation/evaluate.ts";
 import { localAssetAbi } from "../../protocol/abi.ts";
 import { ledgerBlockHash, type Address } from "../../protocol/bytes.ts";
@@ -21,6 +22,7 @@ import { PonasError } from "../../protocol/errors.ts";
 import { createLog } from "../../protocol/log.ts";
 import { sleep } from "../../protocol/wait.ts";
 import { spaceByName } from "../../search/spaces.ts";
+import type { ModelStore } from "../../storage/model-store.ts";
 import { loadDataset } from "../../training/datasets.ts";
 import { PROJECT_ROOT } from "../project.ts";
 import { createCast, everyone, type Actor, type Cast } from "./cast.ts";
@@ -207,13 +209,20 @@ async function playRound(
   onStep("waiting until everyone is paid");
   const contract = createPoolContract(chain, pool);
   await untilPaid(task, contract, registry, cast, signal);
-  const shared = { chain, task, pool, roleOf: roles(cast, pool) };
+  onStep(
+    block === undefined
+      ? "re-deriving every payment from the chain"
+      : "fetching the model back by its CID, evaluating it anew, and re-deriving every payment",
+  );
+  const peer = ipfsPorts.map((port) => `/ip4/127.0.0.1/tcp/${port}`);
+  await using storage = await openStorage({ stateDir: join(dir, "witness"), peer, log, signal });
+  const { store } = storage;
+  const files = createTaskFiles({ store, signal, timeoutMs: 30_000 });
+  const { explanation } = await explainFromChain(taskId, { chain, store, files, signal, timeoutMs: 30_000 });
+  const shared = { chain, task, pool, roleOf: roles(cast, pool), explanation };
   // Small budgets over the paper's spaces may well end in no model worth a claim.
   if (block === undefined) return readSummary({ ...shared, block: null });
-
-  onStep("fetching the model back by its CID and evaluating it anew");
-  const peers = ipfsPorts.map((port) => `/ip4/127.0.0.1/tcp/${port}`);
-  const reevaluated = await reevaluate(task, block, { stateDir: join(dir, "witness"), peer: peers, log, signal });
+  const reevaluated = await reevaluate(task, block, { store, files, signal });
   if (reevaluated.correct !== block.correct || reevaluated.total !== block.total) {
     throw new PonasError(
       "integrity",
@@ -325,12 +334,8 @@ async function untilPaid(
 async function reevaluate(
   task: TaskState,
   block: LedgerBlock,
-  node: { stateDir: string; peer: string[]; log: ReturnType<typeof createLog>; signal: AbortSignal },
+  { store, files, signal }: { store: ModelStore; files: TaskFiles; signal: AbortSignal },
 ): Promise<{ correct: number; total: number }> {
-  await using storage = await openStorage(node);
-  const { store } = storage;
-  const { signal } = node;
-  const files = createTaskFiles({ store, signal, timeoutMs: 30_000 });
   const bytes = await store.get(CID.decode(block.modelCid).toString(), {
     maxBytes: task.maxModelBytes,
     timeoutMs: 30_000,

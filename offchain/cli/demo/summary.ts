@@ -6,7 +6,7 @@ import { percent } from "../../agents/claimant.ts";
 import { formatAmount } from "../../agents/registry.ts";
 import type { LedgerBlock, TaskState } from "../../agents/registry.ts";
 import type { CreditReason } from "../../pool/explain-facts.ts";
-import { CREDIT_TEXTS } from "../../pool/explain.ts";
+import { accountsOf, CREDIT_TEXTS, explainAccount, type TaskExplanation } from "../../pool/explain.ts";
 import { CREDIT_REASONS, poolAbi, taskRegistryAbi } from "../../protocol/abi.ts";
 import type { Address } from "../../protocol/bytes.ts";
 import type { ChainClient } from "../../protocol/chain-client.ts";
@@ -43,6 +43,12 @@ export interface Summary {
   }[];
   /** the block's model, fetched again by its CID and evaluated anew */
   readonly reevaluated: { readonly correct: number; readonly total: number } | null;
+  /** what chain and IPFS alone say of everybody's money (`ponas explain`) */
+  readonly explained: {
+    /** credited: until now; total: with what a call will credit */
+    readonly accounts: readonly { readonly account: Address; readonly credited: bigint; readonly total: bigint }[];
+    readonly disagreements: readonly string[];
+  };
 }
 
 export async function readSummary(options: {
@@ -52,8 +58,9 @@ export async function readSummary(options: {
   readonly block: (LedgerBlock & { readonly reevaluated: { correct: number; total: number } }) | null;
   readonly pool: Address;
   readonly roleOf: (account: Address) => string;
+  readonly explanation: TaskExplanation;
 }): Promise<Summary> {
-  const { chain, task, block, pool, roleOf } = options;
+  const { chain, task, block, pool, roleOf, explanation } = options;
   const credits = async (abi: typeof taskRegistryAbi | typeof poolAbi, address: Address) => {
     const logs = await chain.client.getContractEvents({
       abi: abi as typeof poolAbi,
@@ -61,6 +68,7 @@ export async function readSummary(options: {
       eventName: "Credited",
       args: { taskId: task.id },
       fromBlock: BigInt(chain.deployment.fromBlock),
+      toBlock: explanation.at,
       strict: true,
     });
     return logs.map(({ args }) => ({ ...args, reason: CREDIT_REASONS[args.reason]! }));
@@ -101,10 +109,18 @@ export async function readSummary(options: {
     otherCredits: all.filter((credit) => !divides(credit) && !(poolWon && credit.reason === "Reward")).map(asPayment),
     tasks: [{ id: task.id, phase: task.phase, reward: task.reward, commitments: task.commitments }],
     reevaluated: block?.reevaluated ?? null,
+    explained: {
+      accounts: accountsOf(explanation).map((account) => {
+        const { total, parts } = explainAccount(explanation, account);
+        const had = parts.filter(({ status }) => status === "credited");
+        return { account, total, credited: had.reduce((sum, { amount }) => sum + amount, 0n) };
+      }),
+      disagreements: explanation.disagreements.map(({ message }) => message),
+    },
   };
 }
 
-export function describeSummary({ blocks, payments, otherCredits, tasks, reevaluated }: Summary): string {
+export function describeSummary({ blocks, payments, otherCredits, tasks, reevaluated, explained }: Summary): string {
   const lines: string[] =
     blocks.length > 0 ? [] : [pc.bold("No block: nobody found a model worth a claim, and the task is void.")];
   for (const block of blocks) {
@@ -128,5 +144,12 @@ export function describeSummary({ blocks, payments, otherCredits, tasks, reevalu
   const rest = otherCredits.filter(({ reason }) => reason !== CREDIT_TEXTS.ValidatorFee);
   if (fees.length > 0) lines.push("", "Validators' fee, divided:", ...fees.map(row));
   if (rest.length > 0) lines.push("", "Returned:", ...rest.map(row));
+  lines.push(
+    "",
+    explained.disagreements.length === 0
+      ? "Re-derived: every one of these amounts follows from chain and IPFS alone, to the last unit (ponas explain)."
+      : pc.red("Not everything follows from chain and IPFS:"),
+    ...explained.disagreements.map((message) => `  ${message}`),
+  );
   return lines.join("\n");
 }

@@ -24,4 +24,5 @@ ALTER TABLE shares
 ALTER TABLE shares ALTER COLUMN audit DROP DEFAULT, ALTER COLUMN holder DROP DEFAULT;
 ALTER TABLE shares DROP CONSTRAINT shares_task_id_model_root_fkey;
 CREATE INDEX shares_by_miner ON shares (task_id, miner, id);
+CREATE INDEX shares_due ON shares (task_id, id) WHERE audit = 'due';
 CREATE INDEX shares_to_hand_over ON shares (task_id, id) WHERE holder = 'miner' AND NOT voided;

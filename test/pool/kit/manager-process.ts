@@ -1,15 +1,16 @@
 /**
- * A pool's manager in a process of its own, to be killed: `node manager-process.ts FOLDER PORT`. Prints "ready" once
+ * A pool's manager in a process of its own, to be killed: `node manager-process.ts PLACE PORT`, PLACE a folder or a server's URL. Prints "ready" once
  * it takes shares.
  */
 import { startPoolEndpoint } from "../../../offchain/agents/pool-endpoint.ts";
 import { openPoolDatabase } from "../../../offchain/pool/database.ts";
 import { createPoolManager } from "../../../offchain/pool/manager.ts";
+import { PonasError } from "../../../offchain/protocol/errors.ts";
 import { evaluate, IDENTITY, RECEIPT_KEY, SILENT, taskOf } from "./world.ts";
 
 if (process.argv[1] === import.meta.filename) {
-  const [, , dir, port] = process.argv;
-  const database = await openPoolDatabase(dir!);
+  const [, , place, port] = process.argv;
+  const database = await openPoolDatabase(place!, { timing: { lastPauseMs: 200 } });
   const manager = createPoolManager({
     database,
     identity: IDENTITY,
@@ -17,11 +18,15 @@ if (process.argv[1] === import.meta.filename) {
     evaluate,
     seed: 3,
     log: SILENT,
-    rules: { neighbourShare: 0.5, subspaces: 2 },
+    rules: { neighbourShare: 0.5, subspaces: 2, checkpointMs: 1 },
   });
   const signal = new AbortController().signal;
   await manager.openTask(taskOf(1n));
   await startPoolEndpoint({ manager, host: "127.0.0.1", port: Number(port), signal, log: SILENT });
-  setInterval(() => void manager.sweep(), 200);
+  setInterval(() => {
+    manager.sweep().catch((error: unknown) => {
+      if (!(error instanceof PonasError && error.retryable)) throw error;
+    });
+  }, 200);
   console.log("ready");
 }
