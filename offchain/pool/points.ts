@@ -63,7 +63,8 @@ export async function countShares(options: {
       }
       testCorrect = evaluation.correct;
     }
-    const baseline = kind === "explore" ? chance : (correctOf.get(parentShare!) ?? 0);
+    // Where the parent's model never came, nobody knows what of it is the share's own: so nothing is.
+    const baseline = kind === "explore" ? chance : (correctOf.get(parentShare!) ?? test.count);
     if (testCorrect !== null) correctOf.set(share.id, testCorrect);
     if (counted && share.baseline === baseline) continue;
     await queries
