@@ -266,7 +266,8 @@ function checkShares(file: SharesFile, described: DescribedTask | null, findings
     if (taskId === facts.taskId && testCorrect !== null) {
       if (testCorrect > facts.testCount) says(`has ${testCorrect} correct of ${facts.testCount} test samples`);
       const classes = described?.classes ?? task?.classes ?? 1;
-      const follows: number = kind === "explore" ? Math.ceil(facts.testCount / classes) : (parent?.testCorrect ?? facts.testCount);
+      const follows: number =
+        kind === "explore" ? Math.ceil(facts.testCount / classes) : (parent?.testCorrect ?? facts.testCount);
       if (follows !== baseline) says(`has the baseline ${baseline}, but ${sourceOf(listed, follows)}`);
       baseline = follows;
     }
