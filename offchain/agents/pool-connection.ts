@@ -133,6 +133,8 @@ const DEFAULT_TIMING: ConnectionTiming = {
 
 /** So many messages that cannot be read, and it is no pool that speaks at the other end. */
 const MAX_OFFENCES = 3;
+/** However long a manager wants to be left in peace: its miner has shares for it. */
+const LONGEST_PEACE_MS = 3_600_000;
 /** Ends of a link after which only patience helps. */
 const HOLD_OFF: ReadonlySet<number> = new Set([CLOSE.busy, CLOSE.flood, CLOSE.slow, CLOSE.offences]);
 /** What a manager says of a share for good; anything else may be otherwise the next time. */
@@ -177,6 +179,12 @@ function createGate<T>() {
   };
 }
 
+/** Milliseconds that a manager's answer asks to wait; 0 where it does not. */
+function retryAfter(error: unknown): number {
+  const data = error instanceof RpcError ? error.data : undefined;
+  return data !== undefined && "retryAfterMs" in data ? Math.min(data.retryAfterMs, LONGEST_PEACE_MS) : 0;
+}
+
 /** Starts a miner's link to a pool; it connects in the background, and its calls wait for it. */
 export function connectToPool(options: PoolConnectionOptions): PoolConnection {
   const { url, signer, benchmark, log, expected, client = "ponas", maxModelBytes = 1 << 28, handlers = {} } = options;
@@ -200,6 +208,8 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
   let checkpointMs = 0;
   /** the manager ended the last link because this miner, or everyone together, asked too much of it */
   let heldOff = false;
+  /** how long the manager wants to be left in peace, in milliseconds */
+  let peaceMs = 0;
   /** this miner ended the last link, since there was nothing to be had from the other end */
   let givenUp = false;
   /** models that are offered as checkpoints right now */
@@ -427,6 +437,7 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
         }
         if (!(error instanceof PonasError) && code === null) log.error({ err: error }, "The link to the pool failed.");
         if (code === RPC_ERROR.retry) heldOff = true;
+        peaceMs = retryAfter(error);
         why = explainError(error);
       }
       if (signal.aborted || fatal !== null) break;
@@ -441,7 +452,8 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
       // One that asks to be left in peace is.
       if (heldOff) pause = timing.lastPauseMs;
       [heldOff, givenUp] = [false, false];
-      await sleep(jittered(pause), signal).catch(() => undefined);
+      await sleep(Math.max(jittered(pause), peaceMs), signal).catch(() => undefined);
+      peaceMs = 0;
       pause = Math.min(2 * pause, timing.lastPauseMs);
     }
     if (signal.aborted) fail(new PonasError("aborted", "Stopped."));
@@ -479,30 +491,33 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
     const { lease } = signed.share;
     for (let pause = timing.firstPauseMs; ; pause = Math.min(2 * pause, timing.lastPauseMs)) {
       const manager = await ready();
+      let least: number;
       try {
-        const { receipt, best } = await manager.request("mining.submit", signed, {
+        const { receipt, best, keep } = await manager.request("mining.submit", signed, {
           timeoutMs: timing.verdictMs,
           signal,
         });
-        strike(lease);
+        strike(lease, keep);
         return { status: "accepted", receipt, best };
       } catch (error) {
         if (signal.aborted) throw new PonasError("aborted", "Stopped.", { cause: error });
         if (error instanceof RpcError && FINAL.has(error.code)) {
-          strike(lease);
+          // Its model may be another share's too: what is refused as a copy is the copy of one.
+          strike(lease, true);
           log.warn(`The pool refused the share of lease ${lease}: ${error.message}`);
           return { status: "refused", reason: error.message };
         }
         log.debug(`The share of lease ${lease} waits: ${explainError(error)}`);
+        least = retryAfter(error);
       }
-      await sleep(jittered(pause), signal);
+      await sleep(Math.max(jittered(pause), least), signal);
     }
   }
 
   /** The pool has answered: what is left on the disk is no more than a share that would be answered again. */
-  function strike(lease: number): void {
+  function strike(lease: number, keepModel: boolean): void {
     try {
-      outbox.remove(lease);
+      outbox.remove(lease, keepModel);
     } catch (error) {
       log.warn(`The share of lease ${lease} stays in the outbox: ${explainError(error)}`);
     }

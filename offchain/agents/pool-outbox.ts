@@ -30,8 +30,8 @@ export interface PoolOutbox {
    * @throws PonasError unavailable where it cannot be written down; it is in `shares` all the same
    */
   put(share: FinishedShare): void;
-  /** The pool has said what becomes of the share. */
-  remove(lease: number): void;
+  /** The pool has said what becomes of the share. @param keepModel it may still ask for the model */
+  remove(lease: number, keepModel: boolean): void;
   /** A model of a share that was put here, in this process or before. */
   model(modelRoot: Hex): Uint8Array | undefined;
   /** The task is over: nobody asks for its models any more. */
@@ -65,7 +65,11 @@ export function createPoolOutbox(dir?: string, onDamage: (sentence: string) => v
         shares.set(lease, finished);
         models.set(modelRoot, { taskId, bytes: finished.model });
       },
-      remove: (lease) => void shares.delete(lease),
+      remove(lease, keepModel) {
+        const root = shares.get(lease)?.signed.share.modelRoot;
+        shares.delete(lease);
+        if (root !== undefined && !keepModel) models.delete(root);
+      },
       model: (modelRoot) => models.get(modelRoot)?.bytes,
       forget(taskId) {
         for (const [root, model] of models) if (model.taskId === taskId) models.delete(root);
@@ -134,9 +138,13 @@ export function createPoolOutbox(dir?: string, onDamage: (sentence: string) => v
         folder.write(shareFile(lease), { ...signed, share: { ...signed.share, taskId: taskId.toString() }, worker });
       });
     },
-    remove(lease) {
+    remove(lease, keepModel) {
+      const share = shares.get(lease)?.signed.share;
       shares.delete(lease);
       folder.remove(shareFile(lease));
+      if (share === undefined || keepModel) return;
+      models.delete(share.modelRoot);
+      folder.remove(modelFile(share.taskId, share.modelRoot));
     },
     model(modelRoot) {
       const unsent = [...shares.values()].find(({ signed }) => signed.share.modelRoot === modelRoot);

@@ -244,6 +244,15 @@ function checkShares(file: SharesFile, described: DescribedTask | null, findings
     const task = tasks.get(taskId);
     const parent = listed.parent === null ? undefined : leases.get(listed.parent);
     if ((kind === "exploit") !== (listed.parent !== null)) says(`is ${kind} and has ${listed.parent ?? "no"} parent`);
+    const parentCorrect = parent?.share.validation.correct ?? listed.parentCorrect;
+    if (parentCorrect !== listed.parentCorrect) {
+      says(`goes on from ${listed.parentCorrect} correct on validation, but its parent's share says ${parentCorrect}`);
+    }
+    if (parentCorrect !== null && parent === undefined) {
+      trusted.push(
+        `what lease ${lease} goes on from: its parent, lease ${listed.parent}, is older than what the file lists`,
+      );
+    }
     if (share.epochs > epochs) says(`was for ${epochs} epochs, and its share says ${share.epochs}`);
     const { correct } = share.validation;
     let { work, baseline } = listed;
@@ -251,7 +260,7 @@ function checkShares(file: SharesFile, described: DescribedTask | null, findings
     else {
       const trainCount = (taskId === facts.taskId ? described?.trainCount : undefined) ?? task.trainCount;
       const done = leaseWork(share.architecture, share.epochs, trainCount);
-      work = creditedWork(done, correct, parent?.share.validation.correct ?? null);
+      work = creditedWork(done, correct, parentCorrect);
       if (work !== listed.work) {
         says(
           `is given work of ${listed.work}, but ${share.epochs} epochs of its network are ${done}, of which ${work} is credited`,
@@ -266,7 +275,8 @@ function checkShares(file: SharesFile, described: DescribedTask | null, findings
     if (taskId === facts.taskId && testCorrect !== null) {
       if (testCorrect > facts.testCount) says(`has ${testCorrect} correct of ${facts.testCount} test samples`);
       const classes = described?.classes ?? task?.classes ?? 1;
-      const follows: number = kind === "explore" ? Math.ceil(facts.testCount / classes) : (parent?.testCorrect ?? 0);
+      const follows: number =
+        kind === "explore" ? Math.ceil(facts.testCount / classes) : (parent?.testCorrect ?? facts.testCount);
       if (follows !== baseline) says(`has the baseline ${baseline}, but ${sourceOf(listed, follows)}`);
       baseline = follows;
     }

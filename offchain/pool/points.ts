@@ -63,7 +63,8 @@ export async function countShares(options: {
       }
       testCorrect = evaluation.correct;
     }
-    const baseline = kind === "explore" ? chance : (correctOf.get(parentShare!) ?? 0);
+    // Where the parent's model never came, nobody knows what of it is the share's own: so nothing is.
+    const baseline = kind === "explore" ? chance : (correctOf.get(parentShare!) ?? test.count);
     if (testCorrect !== null) correctOf.set(share.id, testCorrect);
     if (counted && share.baseline === baseline) continue;
     await queries
@@ -91,14 +92,24 @@ interface Listed {
   readonly epochs: number;
   /** lease of the parent */
   readonly parent: number | null;
+  readonly parentCorrect: number | null;
 }
 
 /** The trials that a task's points follow from, ascending by number: its own, and those before it in a window. */
 async function listTrials(queries: Queries, taskId: bigint, scheme: PointsScheme): Promise<Listed[]> {
-  const parent = queries.select({ id: shares.id, leaseId: shares.leaseId }).from(shares).as("parent");
+  const parent = queries
+    .select({ id: shares.id, leaseId: shares.leaseId, correct: shares.correct })
+    .from(shares)
+    .as("parent");
   const select = (condition: ReturnType<typeof and>) =>
     queries
-      .select({ share: shares, kind: leases.kind, settings: leases.settings, parent: parent.leaseId })
+      .select({
+        share: shares,
+        kind: leases.kind,
+        settings: leases.settings,
+        parent: parent.leaseId,
+        parentCorrect: parent.correct,
+      })
       .from(shares)
       .innerJoin(leases, eq(leases.id, shares.leaseId))
       .leftJoin(parent, eq(parent.id, leases.parentShare))
@@ -111,14 +122,7 @@ async function listTrials(queries: Queries, taskId: bigint, scheme: PointsScheme
       .limit(scheme.window);
     rows.push(...before.filter(({ share }) => share.taskId !== taskId));
   }
-  return rows
-    .map(({ share, kind, settings, parent: parentLease }) => ({
-      share,
-      kind,
-      epochs: settings.epochs,
-      parent: parentLease,
-    }))
-    .sort((a, b) => a.share.id - b.share.id);
+  return rows.map(({ settings: { epochs }, ...row }) => ({ ...row, epochs })).sort((a, b) => a.share.id - b.share.id);
 }
 
 async function score(
@@ -215,7 +219,7 @@ export async function writeSharesFile(
   const { taskId, scheme, identity, receiptKey } = options;
   const tree = buildPointsTree(await pointsOf(queries, taskId, scheme));
   const { rows, points } = await score(queries, taskId, scheme);
-  const listed = rows.map(({ share: row, kind, epochs, parent }, i): SharesFile["shares"][number] => {
+  const listed = rows.map(({ share: row, kind, epochs, parent, parentCorrect }, i): SharesFile["shares"][number] => {
     const { id: number, miner, leaseId: lease, modelRoot, share, signature, receipt, work, chance } = row;
     const { audit, voided, reason } = row;
     const own = row.taskId === taskId;
@@ -226,6 +230,7 @@ export async function writeSharesFile(
       lease,
       kind,
       parent,
+      parentCorrect,
       modelRoot,
       share: shareSchema.parse(share),
       signature,

@@ -56,6 +56,8 @@ const listedShareSchema = z.object({
   kind: z.enum(["explore", "exploit"]),
   /** lease of the trial whose accuracy is the baseline; null for explore */
   parent: z.int().min(1).nullable(),
+  /** what the parent has right on the validation split; it may be older than what the file lists. null for explore */
+  parentCorrect: count.nullable(),
   modelRoot: hash,
   /** the share as its miner signed it (`shareData`) */
   share: shareSchema,

@@ -10,7 +10,8 @@ import { startPoolEndpoint } from "../../offchain/agents/pool-endpoint.ts";
 import { runJobs, type PoolWorker } from "../../offchain/agents/pool-jobs.ts";
 import { createPoolOutbox, type PoolOutbox } from "../../offchain/agents/pool-outbox.ts";
 import { decodeModel, modelRoot } from "../../offchain/evaluation/model.ts";
-import { CLOSE, type Job, type Share } from "../../offchain/pool/messages.ts";
+import { CLOSE, RPC_ERROR, type Job, type Share } from "../../offchain/pool/messages.ts";
+import { RpcError } from "../../offchain/pool/rpc.ts";
 import { fetchModelBytes } from "../../offchain/pool/model-transfer.ts";
 import { checkpoints, leases } from "../../offchain/pool/schema.ts";
 import type { TrainingRequest } from "../../offchain/training/train.ts";
@@ -40,7 +41,7 @@ const architecture = (): Job["architecture"] => sampleArchitecture(DESCRIPTOR.te
 
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   for (let waited = 0; !(await condition()); waited += 10) {
-    if (waited > 10_000) throw new Error("it did not come to pass within 10 s");
+    if (waited > 30_000) throw new Error("it did not come to pass within 30 s");
     await sleep(10);
   }
 }
@@ -90,7 +91,7 @@ function startMiner(
 type Miner = ReturnType<typeof startMiner>;
 
 describe("A pool's miner at work", function () {
-  this.timeout(30_000);
+  this.timeout(90_000);
   let control: AbortController;
   let pool: TestPool | undefined;
   let scripted: ScriptedManager | undefined;
@@ -136,7 +137,9 @@ describe("A pool's miner at work", function () {
       const trainer: PoolWorker["worker"] = {
         train: async (...args) => {
           most = Math.max(most, ++busy);
-          return quickTrainer(100)
+          // Nobody ends before all three have had their first lease.
+          await until(() => most === 3);
+          return quickTrainer()
             .train(...args)
             .finally(() => busy--);
         },
@@ -361,6 +364,33 @@ describe("A pool's miner at work", function () {
       expect(existsSync(join(dir, "models", "1"))).to.equal(false);
     });
 
+    it("lets go of a model that the pool has taken", async () => {
+      const url = await script({
+        ...giveOne(1),
+        "mining.submit": () => ({ receipt: `0x${"ef".repeat(65)}`, best: true, keep: false }),
+      });
+      const dir = scratchFolder();
+      const miner = mine(url, [quickTrainer()], { outbox: createPoolOutbox(dir) });
+      await until(() => miner.lines.some(({ msg }) => msg.includes("accepted")));
+      expect(readdirSync(join(dir, "models", "1"))).to.deep.equal([]);
+    });
+
+    it("waits as long as it is asked to before it hands it in again", async () => {
+      let asked = 0;
+      const url = await script({
+        ...giveOne(1),
+        "mining.submit": () => {
+          if (asked++ === 0) throw new RpcError(RPC_ERROR.retry, "Too fast.", { kind: "rate", retryAfterMs: 700 });
+          return { receipt: `0x${"ef".repeat(65)}`, best: true };
+        },
+      });
+      const miner = mine(url, [quickTrainer()]);
+      await until(() => asked === 1);
+      await sleep(500);
+      expect(asked).to.equal(1);
+      await until(() => miner.lines.some(({ msg }) => msg.includes("accepted")));
+    });
+
     it("sets a damaged share aside with a sentence, and starts all the same", async () => {
       const dir = scratchFolder();
       const { share, model } = await trialOf(jobOf(5, architecture()));
@@ -424,6 +454,23 @@ describe("A pool's miner at work", function () {
       mine(url, [quickTrainer()], { timing: { lastPauseMs: 600 } });
       await sleep(1000);
       expect(scripted!.callers.length).to.be.within(2, 3);
+    });
+
+    it("stays away for as long as it is shut out, and says why", async () => {
+      const url = await script({
+        "mining.authorize": () => {
+          throw new RpcError(RPC_ERROR.retry, "You are shut out.", {
+            kind: "shut-out",
+            retryAfterMs: 800,
+            reason: "x",
+          });
+        },
+      });
+      const miner = mine(url, [quickTrainer()]);
+      await sleep(600);
+      expect(scripted!.callers).to.have.length(1);
+      await until(() => scripted!.callers.length === 2);
+      expect(miner.warnings()).to.deep.equal([`No link to the pool at ${url}: You are shut out. Trying again.`]);
     });
 
     it("shows why it is banned, and asks for nothing any more", async () => {

@@ -213,6 +213,7 @@ export async function writeFile(options: {
       lease,
       kind,
       parent,
+      parentCorrect: before?.share.validation.correct ?? null,
       modelRoot,
       share,
       signature: await miner.sign(data),
