@@ -44,9 +44,10 @@ export interface TrainingWorkerOptions {
 const STOP_MS = 5000;
 /**
  * A training makes little garbage beside large buffers that the collector does not weigh, so a process with the usual
- * young generation and one arena a thread swells for hundreds of trials before it levels off.
+ * young generation and one arena a thread swells for hundreds of trials before it levels off. And a worker is to fill
+ * one core: a collector with threads of its own takes 7 % of the time on a core that is another worker's.
  */
-const NEW_SPACE_MIB = 4;
+const NODE_FLAGS = ["--max-semi-space-size=4", "--single-threaded-gc"];
 /** Sets of samples that a process holds: training and validation of two tasks. */
 const HELD_SAMPLES = 4;
 
@@ -75,7 +76,7 @@ export function createTrainingWorker({ engine, env, onStart }: TrainingWorkerOpt
     // stdout belongs to results, so whatever a library prints there goes to stderr.
     const started = fork(new URL("./worker-process.ts", import.meta.url), engine === undefined ? [] : [engine], {
       serialization: "advanced",
-      execArgv: [`--max-semi-space-size=${NEW_SPACE_MIB}`],
+      execArgv: NODE_FLAGS,
       env: { MALLOC_ARENA_MAX: "2", ...process.env, ...env },
       stdio: ["ignore", 2, 2, "ipc"],
     });

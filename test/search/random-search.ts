@@ -1,24 +1,11 @@
 import { expect } from "chai";
 
 import { networkShapes } from "../../offchain/evaluation/shapes.ts";
-import type { Template } from "../../offchain/protocol/architecture.ts";
 import { admit } from "../../offchain/search/feasibility.ts";
 import { spaceByName } from "../../offchain/search/spaces.ts";
 import { createStrategy } from "../../offchain/search/strategies.ts";
 import type { StrategyOptions } from "../../offchain/search/strategy.ts";
-
-const template: Template = { input: [28, 28, 1], classes: 10, depth: 6, head: { pool: "flatten", hidden: 0 } };
-const tiny = {
-  ...spaceByName("demo"),
-  kernelHeight: [3],
-  kernelWidth: [3],
-  filters: [12],
-  strideWidth: [2],
-  actIntBits: [2],
-  actFracBits: [4],
-  weightIntBits: [2],
-  weightFracBits: [4],
-};
+import { template, tinySpace as tiny } from "./kit/networks.ts";
 
 const createRandomSearch = (options: StrategyOptions) => createStrategy("random", options);
 

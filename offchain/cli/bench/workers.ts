@@ -24,7 +24,8 @@ export const measure: Measure = async ({ quick, engines, signal, say }) => {
   const train = noise(architecture, (quick ? 1 : 40) * BATCH);
   const validation = noise(architecture, BATCH, 1);
   const settings = { ...DEFAULT_TRAINING_SETTINGS, epochs: 1, batch: BATCH };
-  const trials = quick ? 2 : 6;
+  // Many, because at the end of a turn one of the two waits for the other's last trial.
+  const trials = quick ? 2 : 12;
   const allOn =
     (pool: WorkerPool): Work =>
     async () => {
