@@ -19,7 +19,7 @@ const HARDWARE = { maxLuts: 3000, minThroughput: 5000 };
 const REWARD = 150n * TOKEN;
 
 /** A search takes the processor; by then the phases of seconds of the scenarios beside this one are over. */
-const HEAD_START_MS = 30_000;
+const HEAD_START_MS = 55_000;
 
 export async function mineWithinHardwareBounds(network: LocalNetwork): Promise<void> {
   const { log, signal } = network;
