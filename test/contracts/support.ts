@@ -17,6 +17,7 @@ import {
   type Hex,
 } from "../../offchain/protocol/bytes.ts";
 import type {
+  ArithmeticHarness,
   IPool,
   ITaskRegistry,
   LibraryHarness,
@@ -57,6 +58,7 @@ export const cidOf = (text: string): Hex => `0x01551220${digest(text).slice(2)}`
 // ————— Contracts —————
 
 interface Contracts {
+  ArithmeticHarness: ArithmeticHarness;
   LibraryHarness: LibraryHarness;
   LocalAsset: LocalAsset;
   Pool: Pool;
