@@ -42,7 +42,11 @@ interface ICredits {
         /// half the manager's stake on a split that fell, to whom it fell by
         Objection,
         /// the bond of a demand that a split fell with, back to who paid it
-        ObjectionBond
+        ObjectionBond,
+        /// a challenger's bond, back where its challenge was right or became pointless
+        ChallengeBond,
+        /// half the bond of a challenge that was wrong, to the claimant
+        ChallengeWon
     }
 
     /// @notice Why an amount was burned. Burned amounts stay in the contract, owned by nobody, since tokens may refuse
@@ -59,7 +63,9 @@ interface ICredits {
         /// half the manager's stake on a split that fell
         PoolStake,
         /// half the bond of a demand that was answered
-        ObjectionBond
+        ObjectionBond,
+        /// half the bond of a challenge that was wrong
+        ChallengeBond
     }
 
     // ————— Events —————

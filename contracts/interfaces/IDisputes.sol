@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import {Architecture} from "../libraries/Networks.sol";
+import {TensorOpening} from "../libraries/Traces.sol";
+import {ITaskRegistry} from "./ITaskRegistry.sol";
+
 /// @title Disputes over an examined candidate, or over a pool's split, as the task registry and pools see them
 /// @notice The contract behind this interface decides by arithmetic; it tells the registry of a refuted candidate by
 /// {ITaskRegistry-refute}, and a pool of a refuted split by {IPool-refuteSplit}.
@@ -8,4 +12,211 @@ interface IDisputes {
     /// @notice Whether a challenge or a demand against the candidate is queued or running: nothing is confirmed then.
     /// Of a pool that has won the task, whether one against its split is: nothing is claimed then.
     function isContested(uint256 taskId, address participant) external view returns (bool);
+}
+
+/// @title Challenges of single predictions
+/// @notice The game of docs/protocol.md, "Disputes". A challenger names a sample; the claimant shows what its model makes
+/// of it, tensor by tensor, as hashes; the challenger follows them to the first value that is wrong, and computes that
+/// value on chain from the values before it and one unit of the model. Whoever is wrong, or silent, loses its bond.
+interface IPredictionDisputes is IDisputes {
+    /// @notice Whose move a challenge waits for.
+    enum Stage {
+        None,
+        /// more challenges of this candidate run than may at once; no clock runs
+        Queued,
+        /// claimant: the tensors' hashes and the logits
+        Trace,
+        /// challenger: which of them is the first wrong one
+        Tensor,
+        /// claimant: the hashes of its rows
+        Rows,
+        /// challenger: which row
+        Row,
+        /// claimant: the hashes of the row's positions
+        Positions,
+        /// challenger: which position
+        Column,
+        /// claimant: the position's values
+        Values,
+        /// challenger: the computation of one of them
+        Proof,
+        /// decided for the challenger
+        Refuted,
+        /// decided for the claimant
+        Upheld,
+        /// another challenge refuted the candidate first; the bond went back
+        Moot
+    }
+
+    /// @notice A challenge as it stands.
+    struct Challenge {
+        uint256 taskId;
+        address participant;
+        Stage stage;
+        uint32 sample;
+        /// the claimed class of the sample
+        uint8 prediction;
+        address challenger;
+        /// the second at which whose move it is loses; 0 while no clock runs
+        uint40 deadline;
+        /// the disputed step of the trace, and the disputed position of its tensor
+        uint16 step;
+        uint16 row;
+        uint16 column;
+        /// rows and columns of the disputed tensor, and bytes of one of its positions
+        uint16 height;
+        uint16 width;
+        uint32 positionBytes;
+        /// the value that is being computed, and the first kernel row that is not summed yet
+        uint16 channel;
+        uint16 kernelRow;
+        int64 sum;
+        /// hash of the trace
+        bytes32 trace;
+        /// hash of what is opened next
+        bytes32 disputed;
+    }
+
+    /// @notice What a model's root binds beside the weights.
+    struct ModelOpening {
+        Architecture architecture;
+        uint32 units;
+        bytes32 unitsRoot;
+    }
+
+    /// @notice What the claimant says that its model makes of the sample.
+    struct Trace {
+        /// hash of every tensor, in the order of docs/protocol.md
+        bytes32[] tensors;
+        int32[] logits;
+    }
+
+    /// @notice One unit of a linear layer under the model's root.
+    struct UnitOpening {
+        int32 bias;
+        /// hashes of all its kernel rows
+        bytes32[] rows;
+        /// those of the summed kernel rows that lie on the tensor, int16 big-endian, joined
+        bytes weights;
+        bytes32[] siblings;
+    }
+
+    /// @notice The sample's pixels under the task's test root.
+    struct SampleOpening {
+        bytes pixels;
+        bytes32 labels;
+        bytes32 samplesRoot;
+        bytes32[] siblings;
+    }
+
+    /// @notice A computation of one value, or of a part of it.
+    struct Computation {
+        ModelOpening model;
+        Trace trace;
+        /// the claimed values of the disputed position; empty for a logit
+        bytes claimed;
+        /// the value, or the logit; the same in every part
+        uint16 channel;
+        /// kernel rows up to this one, itself not included; all of them but where a sum is computed in parts
+        uint16 toKernelRow;
+        /// what is read of the tensor before; unused where that is the sample
+        TensorOpening input;
+        /// unused where a tensor of the trace is read
+        SampleOpening sample;
+        /// unused where no weights are read
+        UnitOpening unit;
+    }
+
+    event Challenged(
+        uint256 indexed challengeId,
+        uint256 indexed taskId,
+        address indexed participant,
+        address challenger,
+        uint32 sample,
+        uint8 prediction
+    );
+    /// @notice A challenge waits for its next move.
+    event Moved(uint256 indexed challengeId, Stage stage, uint40 deadline);
+    event TraceAnswered(uint256 indexed challengeId, bytes32[] tensors, int32[] logits);
+    event RowsAnswered(uint256 indexed challengeId, bytes rows);
+    event PositionsAnswered(uint256 indexed challengeId, bytes positions);
+    event ValuesAnswered(uint256 indexed challengeId, bytes values);
+    /// @param computed what the chain computed; 0 where a clock ran out
+    event Decided(uint256 indexed challengeId, Stage outcome, int256 claimed, int256 computed);
+
+    /// @notice The registry is set once, by one that names this contract as its disputes.
+    error AlreadyBound();
+    error NotBound();
+    /// @notice A parameter of the deployment is out of its range.
+    error InvalidParameter(string parameter);
+    /// @notice Only the examined candidate can be challenged, once it is opened and before its window ends.
+    error NotChallengeable(uint256 taskId);
+    error NoSuchSample(uint32 sample, uint32 count);
+    /// @notice The call does not belong to the stage that the challenge is in.
+    error WrongStage(uint256 challengeId, Stage actual);
+    /// @notice It is the other side's move.
+    error NotYourMove(uint256 challengeId, address account);
+    error TooLate(uint256 challengeId, uint40 deadline);
+    error TooEarly(uint256 challengeId, uint40 deadline);
+    /// @notice What was given does not hash to what it is to open.
+    error HashMismatch();
+    error WrongLength(uint256 given, uint256 wanted);
+    /// @notice The largest logit, the lowest index winning a tie, is not that of the claimed class.
+    error WrongClass(uint256 largest, uint256 claimed);
+    error OutOfRange(uint256 given, uint256 limit);
+
+    /// @notice Challenges the prediction of a sample. The bond is pulled from the caller.
+    /// @param blocks the hashes of all blocks of the opened predictions
+    /// @param block_ the predictions of the sample's block, one byte each
+    function challenge(
+        uint256 taskId,
+        uint32 sample,
+        bytes32[] calldata blocks,
+        bytes calldata block_
+    ) external returns (uint256 challengeId);
+
+    /// @notice First answer: what the model makes of the sample.
+    function answerTrace(uint256 challengeId, ModelOpening calldata model, Trace calldata trace) external;
+
+    /// @notice Names the first wrong tensor, or behind the last one a wrong logit.
+    /// @param step index among the tensors; their number for a logit
+    function pickTensor(uint256 challengeId, ModelOpening calldata model, Trace calldata trace, uint16 step) external;
+
+    /// @notice Second answer: the hashes of the tensor's rows, joined.
+    function answerRows(uint256 challengeId, bytes calldata rows) external;
+
+    function pickRow(uint256 challengeId, bytes calldata rows, uint16 row) external;
+
+    /// @notice Third answer: the hashes of the row's positions, joined.
+    function answerPositions(uint256 challengeId, bytes calldata positions) external;
+
+    function pickColumn(uint256 challengeId, bytes calldata positions, uint16 column) external;
+
+    /// @notice Fourth answer: the position's values, big-endian.
+    function answerValues(uint256 challengeId, bytes calldata values) external;
+
+    /// @notice Computes the disputed value, or a part of its sum; the last part decides.
+    function prove(uint256 challengeId, Computation calldata computation) external;
+
+    /// @notice Decides a challenge whose clock has run out against the side whose move it was. Anyone may call.
+    function timeOut(uint256 challengeId) external;
+
+    /// @notice Starts the clock of a queued challenge for which there is room, or gives the bond of one back whose
+    /// candidate has been refuted. Anyone may call.
+    function advance(uint256 challengeId) external;
+
+    function challengeOf(uint256 challengeId) external view returns (Challenge memory);
+
+    function challengeCount() external view returns (uint256);
+
+    /// @notice Challenges of a candidate that are not decided, queued ones included.
+    function openChallenges(uint256 taskId, address participant) external view returns (uint256);
+
+    /// @notice Units of the asset that a challenger risks.
+    function challengeBond() external view returns (uint256);
+
+    /// @notice Seconds for each move.
+    function answerPeriod() external view returns (uint40);
+
+    function registry() external view returns (ITaskRegistry);
 }

@@ -9,32 +9,55 @@ import {Window} from "./Traces.sol";
 /// caller: `values` holds the window's positions row by row, all channels of each.
 library Arithmetic {
     /// @notice The part of an accumulator that comes from the given kernel rows; the bias is not in it.
-    /// @param window what the kernel rows `from` … read of the tensor
+    /// @param window what these kernel rows read of the tensor
+    /// @param values of the window's positions, row by row
     /// @param weights int16 big-endian, of those kernel rows that lie on the tensor, each of the kernel's whole width
     function partialSum(
         Step memory step,
         TensorShape memory input,
         Window memory window,
-        uint256 column,
         bytes calldata values,
         bytes calldata weights
-    ) internal pure returns (int256 sum) {
-        uint256 rowValues = (window.right - window.left) * input.channels;
-        uint256 kernelRow = step.windowWidth * input.channels;
-        // Columns of the kernel that lie before the tensor read zeros.
-        uint256 skipped = window.left + step.paddingLeft - column * step.strideWidth;
-        uint256 valueBytes = input.valueBytes;
+    ) internal pure returns (int256) {
+        uint256 rowBytes = (window.right - window.left) * input.channels * input.valueBytes;
+        return _sumOfRows(step, input, window, values, rowBytes, weights);
+    }
+
+    /// @notice The same, read from all pixels of a sample.
+    function partialSumOfPixels(
+        Step memory step,
+        TensorShape memory input,
+        Window memory window,
+        bytes calldata pixels,
+        bytes calldata weights
+    ) internal pure returns (int256) {
+        uint256 start = (window.top * input.width + window.left) * input.channels;
+        return _sumOfRows(step, input, window, pixels[start:], input.width * input.channels, weights);
+    }
+
+    /// @param rowBytes from the first value of one of the window's rows to that of the next
+    function _sumOfRows(
+        Step memory step,
+        TensorShape memory input,
+        Window memory window,
+        bytes calldata values,
+        uint256 rowBytes,
+        bytes calldata weights
+    ) private pure returns (int256 sum) {
+        uint256 count = (window.right - window.left) * input.channels;
+        uint256 kernelRowBytes = 2 * step.windowWidth * input.channels;
         uint256 v;
         uint256 w;
         assembly ("memory-safe") {
             v := values.offset
             w := weights.offset
         }
-        w += 2 * skipped * input.channels;
+        // Columns of the kernel that lie before the tensor read zeros.
+        w += 2 * window.columnsBefore * input.channels;
         for (uint256 row = window.top; row < window.bottom; ++row) {
-            sum += _dot(v, valueBytes, w, rowValues);
-            v += rowValues * valueBytes;
-            w += 2 * kernelRow;
+            sum += _dot(v, input.valueBytes, w, count);
+            v += rowBytes;
+            w += kernelRowBytes;
         }
     }
 
@@ -69,6 +92,11 @@ library Arithmetic {
         for (uint256 at = channel * input.valueBytes; at < values.length; at += stride) {
             sum += _value(values, at, input.valueBytes);
         }
+    }
+
+    /// @notice The value at an index among values of so many bytes.
+    function valueAt(bytes calldata values, uint256 index, uint256 valueBytes) internal pure returns (uint256) {
+        return _value(values, index * valueBytes, valueBytes);
     }
 
     function _value(bytes calldata values, uint256 at, uint256 size) private pure returns (uint256 value) {

@@ -10,6 +10,10 @@ library Hashing {
     bytes32 internal constant COMMIT = keccak256("ponas.v1.commit");
     bytes32 internal constant KEY = keccak256("ponas.v1.key");
     bytes32 internal constant TEST = keccak256("ponas.v1.test");
+    bytes32 internal constant SAMPLE = keccak256("ponas.v1.sample");
+    bytes32 internal constant UNIT = keccak256("ponas.v1.unit");
+    bytes32 internal constant MODEL = keccak256("ponas.v1.model");
+    bytes32 internal constant TRACE = keccak256("ponas.v1.trace");
     bytes32 internal constant LABELS = keccak256("ponas.v1.labels");
     bytes32 internal constant RESULT = keccak256("ponas.v1.result");
     bytes32 internal constant CLAIM = keccak256("ponas.v1.claim");

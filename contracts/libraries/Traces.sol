@@ -9,6 +9,9 @@ struct Window {
     uint256 bottom;
     uint256 left;
     uint256 right;
+    /// kernel rows and columns that lie before the tensor, and read zeros
+    uint256 rowsBefore;
+    uint256 columnsBefore;
 }
 
 /// @notice What opens a window of a tensor.
@@ -41,6 +44,8 @@ library Traces {
         uint256 left = column * step.strideWidth;
         (part.top, part.bottom) = _cut(top + from, top + to, step.paddingTop, input.height);
         (part.left, part.right) = _cut(left, left + step.windowWidth, step.paddingLeft, input.width);
+        part.rowsBefore = part.top + step.paddingTop - top;
+        part.columnsBefore = part.left + step.paddingLeft - left;
     }
 
     /// @notice Reverts unless the opening is the tensor's window.

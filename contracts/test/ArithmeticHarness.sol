@@ -49,7 +49,7 @@ contract ArithmeticHarness {
         bytes calldata values = value.opening.values;
         if (step.operation == Operation.MaxPool) return int256(Arithmetic.largest(input, value.channel, values));
         if (step.operation == Operation.Sum) return int256(Arithmetic.total(input, value.channel, values));
-        int256 acc = value.bias + Arithmetic.partialSum(step, input, window, value.column, values, value.weights);
+        int256 acc = value.bias + Arithmetic.partialSum(step, input, window, values, value.weights);
         return step.requantised ? int256(Arithmetic.requantise(acc, step.shift, step.max)) : acc;
     }
 }

@@ -173,10 +173,10 @@ function malformed(fault: string, cause?: unknown): PonasError {
   return new PonasError("malformed-model", `The model file is malformed: ${fault}.`, { cause });
 }
 
-/** modelRoot of docs/bytes.md: binds the architecture and every weight and bias. */
-export function modelRoot(model: Model): Hex {
+/** The leaves under a model's root: every unit of every linear layer, in their order (docs/bytes.md, "unit"). */
+export function unitHashes(model: Model): Hex[] {
   const weights = linearWeights(model);
-  const units = linearLayers(model.architecture).flatMap((linear, index) => {
+  return linearLayers(model.architecture).flatMap((linear, index) => {
     const bytes = int16Bytes(weights[index]!.weights);
     const rowBytes = (2 * linear.fanIn) / linear.kernelRows;
     return Array.from({ length: linear.units }, (_, unit) => {
@@ -187,7 +187,11 @@ export function modelRoot(model: Model): Hex {
       return unitHash(linear.number, unit, weights[index]!.bias[unit]!, rows);
     });
   });
-  return modelRootOf(architectureHash(model.architecture), units);
+}
+
+/** modelRoot of docs/bytes.md: binds the architecture and every weight and bias. */
+export function modelRoot(model: Model): Hex {
+  return modelRootOf(architectureHash(model.architecture), unitHashes(model));
 }
 
 function int16Bytes(values: Int16Array): Uint8Array {

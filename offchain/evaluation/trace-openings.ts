@@ -103,8 +103,6 @@ export function weightsOnTensor(step: TraceStep, row: number, { rows }: UnitOpen
   return hex(...rows.slice(window.top - first, window.bottom - first));
 }
 
-export { windowOf };
-
 function hex(...parts: readonly Uint8Array[]): Hex {
   return `0x${Buffer.concat(parts).toString("hex")}`;
 }

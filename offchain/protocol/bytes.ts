@@ -141,21 +141,55 @@ const ARCH = parseAbiParameters(
 );
 type TenNumbers = readonly [number, number, number, number, number, number, number, number, number, number];
 
+/** An architecture as the contracts take it (`Architecture`). */
+export interface ArchitectureTuple {
+  readonly height: number;
+  readonly width: number;
+  readonly channels: number;
+  readonly classes: number;
+  readonly layers: readonly TenNumbers[];
+  readonly pool: number;
+  readonly hidden: number;
+  readonly hiddenIntBits: number;
+  readonly hiddenFracBits: number;
+  readonly tiles: readonly (readonly [number, number])[];
+  readonly groups: readonly number[];
+}
+
+export function architectureTuple({ input, classes, layers, head, tiling }: Architecture): ArchitectureTuple {
+  const [height, width, channels] = input;
+  return {
+    height,
+    width,
+    channels,
+    classes,
+    layers: layers.map((layer) => HYPERPARAMETERS.map((name) => layer[name]) as unknown as TenNumbers),
+    pool: head.pool === "flatten" ? 1 : 0,
+    hidden: head.hidden,
+    hiddenIntBits: head.hiddenActIntBits ?? 0,
+    hiddenFracBits: head.hiddenActFracBits ?? 0,
+    tiles: tiling?.tiles ?? [],
+    groups: tiling?.groups ?? [],
+  };
+}
+
 /** arch = H(T"arch", H, W, C, classes, layers, pool, hidden, hiddenInt, hiddenFrac, tiles, groups). */
 export function architectureHash(architecture: Architecture): Hex {
-  const { input, classes, layers, head, tiling } = architecture;
+  const a = architectureTuple(architecture);
   return keccak256(
     encodeAbiParameters(ARCH, [
       TAG.arch,
-      ...input,
-      classes,
-      layers.map((layer) => HYPERPARAMETERS.map((name) => layer[name]) as unknown as TenNumbers),
-      head.pool === "flatten" ? 1 : 0,
-      head.hidden,
-      head.hiddenActIntBits ?? 0,
-      head.hiddenActFracBits ?? 0,
-      tiling?.tiles ?? [],
-      tiling?.groups ?? [],
+      a.height,
+      a.width,
+      a.channels,
+      a.classes,
+      a.layers,
+      a.pool,
+      a.hidden,
+      a.hiddenIntBits,
+      a.hiddenFracBits,
+      a.tiles,
+      a.groups,
     ]),
   );
 }

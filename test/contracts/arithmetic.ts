@@ -7,13 +7,12 @@ import {
   openUnit,
   openWindow,
   weightsOnTensor,
-  windowOf,
   type HashedTensor,
   type TracedPlace,
 } from "../../offchain/evaluation/trace-openings.ts";
-import { traceSteps } from "../../offchain/evaluation/trace-steps.ts";
-import { HYPERPARAMETERS, type Architecture } from "../../offchain/protocol/architecture.ts";
-import { architectureHash } from "../../offchain/protocol/bytes.ts";
+import { traceSteps, windowOf } from "../../offchain/evaluation/trace-steps.ts";
+import type { Architecture } from "../../offchain/protocol/architecture.ts";
+import { architectureHash, architectureTuple } from "../../offchain/protocol/bytes.ts";
 import { createRandom, type Random } from "../../offchain/protocol/random.ts";
 import { randomArchitecture, randomModel, randomPixels } from "../evaluation/random-model.ts";
 import { deploy, loadFixture } from "./support.ts";
@@ -26,22 +25,6 @@ const VALUES = Number(process.env.PONAS_ARITHMETIC_VALUES ?? 60);
 const BATCH = 50;
 
 const deployHarness = () => deploy("ArithmeticHarness");
-
-function onChain({ input: [height, width, channels], classes, layers, head, tiling }: Architecture) {
-  return {
-    height,
-    width,
-    channels,
-    classes,
-    layers: layers.map((layer) => HYPERPARAMETERS.map((name) => layer[name])) as never,
-    pool: head.pool === "flatten" ? 1 : 0,
-    hidden: head.hidden,
-    hiddenIntBits: head.hiddenActIntBits ?? 0,
-    hiddenFracBits: head.hiddenActFracBits ?? 0,
-    tiles: (tiling?.tiles ?? []) as never,
-    groups: [...(tiling?.groups ?? [])],
-  };
-}
 
 /** Places of a trace: every one where there are few, else the corners of each tensor and others at random. */
 function somePlaces(random: Random, architecture: Architecture): TracedPlace[] {
@@ -93,7 +76,7 @@ describe("The arithmetic of disputes", () => {
         i % 2 === 0
           ? drawn
           : { ...drawn, tiling: { tiles: drawn.layers.map((): [number, number] => [i, 3]), groups: [1, i] } };
-      expect(await harness.hash(onChain(architecture))).to.equal(architectureHash(architecture));
+      expect(await harness.hash(architectureTuple(architecture) as never)).to.equal(architectureHash(architecture));
     }
   });
 
@@ -102,7 +85,7 @@ describe("The arithmetic of disputes", () => {
     const harness = await loadFixture(deployHarness);
     for (let i = 0; i < 30; i++) {
       const architecture = randomArchitecture(random);
-      const steps = await harness.steps(onChain(architecture));
+      const steps = await harness.steps(architectureTuple(architecture) as never);
       const shapes = steps.map(({ output }) =>
         [output.height, output.width, output.channels, output.valueBytes].map(Number),
       );
@@ -132,7 +115,7 @@ describe("The arithmetic of disputes", () => {
       for (let start = 0; start < places.length; start += BATCH) {
         const batch = places.slice(start, start + BATCH);
         const results = await harness.compute(
-          onChain(architecture),
+          architectureTuple(architecture) as never,
           batch.map((place) => opened(model, hashed, place)),
         );
         expect(results.map(Number), `network ${network}`).to.deep.equal(batch.map((place) => valueAt(trace, place)));

@@ -18,6 +18,7 @@ import {
 } from "../../offchain/protocol/bytes.ts";
 import type {
   ArithmeticHarness,
+  Disputes,
   IPool,
   ITaskRegistry,
   LibraryHarness,
@@ -59,6 +60,7 @@ export const cidOf = (text: string): Hex => `0x01551220${digest(text).slice(2)}`
 
 interface Contracts {
   ArithmeticHarness: ArithmeticHarness;
+  Disputes: Disputes;
   LibraryHarness: LibraryHarness;
   LocalAsset: LocalAsset;
   Pool: Pool;
@@ -151,13 +153,17 @@ export const COMMIT_BOND = units(2);
 export const COMMIT_FEE = units("0.01");
 export const VALIDATOR_FEE = units(4);
 export const CANDIDATE_BOND = units(5);
+export const CHALLENGE_BOND = units(1);
+/** Seconds for each move of a dispute. */
+export const ANSWER_PERIOD = 100;
 export const UNBONDING = 10_000;
 export const QUORUM_BPS = 6667;
 /** Of victor, vera and vlad; any two of which victor is one are a quorum. */
 export const STAKES = [units(50), units(30), units(20)] as const;
 
 export interface WorldOptions {
-  readonly disputes?: boolean;
+  /** "arithmetic": the contract that people deploy; true: one that does what a test says */
+  readonly disputes?: boolean | "arithmetic";
   /** artifact of the asset */
   readonly asset?: "LocalAsset" | "QuirkyAsset";
   readonly staked?: boolean;
@@ -172,11 +178,14 @@ export async function deployWorld({ disputes = false, asset = "LocalAsset", stak
   const stake = await deploy("ValidatorStake", [token, UNBONDING]);
   const steps = await deploy("TaskSteps");
   const scripted = await deploy("ScriptedDisputes");
+  const arithmetic = await deploy("Disputes", [token, CHALLENGE_BOND, ANSWER_PERIOD]);
+  const disputing = disputes === "arithmetic" ? arithmetic : scripted;
   const registry = await deploy(
     "TaskRegistry",
-    [token, stake, disputes ? await scripted.getAddress() : ZeroAddress, QUORUM_BPS],
+    [token, stake, disputes === false ? ZeroAddress : await disputing.getAddress(), QUORUM_BPS],
     { TaskSteps: await steps.getAddress() },
   );
+  if (disputes === "arithmetic") await arithmetic.bind(registry);
   const poolImplementation = await deploy("Pool", [registry]);
   const factory = await deploy("PoolFactory", [poolImplementation]);
 
@@ -184,6 +193,7 @@ export async function deployWorld({ disputes = false, asset = "LocalAsset", stak
   for (const person of [publisher, ada, ben, cleo, ...validators, manager, stranger]) {
     await token.connect(person).faucet(units(100_000));
     await token.connect(person).approve(registry, units(100_000));
+    await token.connect(person).approve(arithmetic, units(100_000));
   }
   for (const [i, validator] of validators.entries()) {
     await token.connect(validator).approve(stake, units(100_000));
@@ -335,7 +345,7 @@ export async function deployWorld({ disputes = false, asset = "LocalAsset", stak
   const splitPhase = async (pool: Pool, taskId: bigint) => SPLIT_PHASES[Number((await pool.accountOf(taskId)).phase)]!;
 
   return {
-    token, stake, registry, steps, scripted, factory, poolImplementation, domain,
+    token, stake, registry, steps, scripted, arithmetic, factory, poolImplementation, domain,
     publisher, ada, ben, cleo, victor, vera, vlad, validators, manager, receiptSigner, mia, max, stranger,
     paramsOf, publish, phase, schedule, stateOf, commitmentOf, claimSealOf, sealOf,
     commit, release, reveal, seal, open, advance,
@@ -349,11 +359,13 @@ export type World = Awaited<ReturnType<typeof deployWorld>>;
 // Fixtures have names of their own, by which snapshots are kept.
 export const world = (): Promise<World> => loadFixture(plainWorld);
 export const worldWithDisputes = (): Promise<World> => loadFixture(disputedWorld);
+export const worldOfArithmetic = (): Promise<World> => loadFixture(arithmeticWorld);
 export const worldWithoutStake = (): Promise<World> => loadFixture(stakelessWorld);
 export const worldOfQuirks = (): Promise<World> => loadFixture(quirkyWorld);
 
 const plainWorld = () => deployWorld();
 const disputedWorld = () => deployWorld({ disputes: true });
+const arithmeticWorld = () => deployWorld({ disputes: "arithmetic" });
 const stakelessWorld = () => deployWorld({ staked: false });
 const quirkyWorld = () => deployWorld({ asset: "QuirkyAsset" });
 
