@@ -16,6 +16,15 @@ import {Traces, Window} from "./libraries/Traces.sol";
 /// @title Disputes
 /// @notice See {IPredictionDisputes}. The contract holds challengers' bonds; candidates' bonds stay with the registry.
 contract Disputes is IPredictionDisputes, Credits {
+    /// @dev The challenges of one candidate.
+    struct Candidate {
+        // not decided, queued ones included
+        uint64 open;
+        uint64 running;
+        // nothing else eliminates an opened candidate where there are disputes
+        bool refuted;
+    }
+
     /// Challenges of one candidate whose clocks run at once: a claimant can answer so many in one period.
     uint256 public constant RUNNING_CHALLENGES = 8;
     uint40 private constant MAX_ANSWER_PERIOD = 7 days;
@@ -31,8 +40,7 @@ contract Disputes is IPredictionDisputes, Credits {
     uint256 public challengeCount;
 
     mapping(uint256 challengeId => Challenge) private _challenges;
-    mapping(uint256 taskId => mapping(address participant => uint256)) private _open;
-    mapping(uint256 taskId => mapping(address participant => uint256)) private _running;
+    mapping(uint256 taskId => mapping(address participant => Candidate)) private _candidates;
 
     /// @param challengeBond_ units of the asset; at least three times what answering costs
     /// @param answerPeriod_ seconds, 1 … 7 days
@@ -56,6 +64,7 @@ contract Disputes is IPredictionDisputes, Credits {
     function challenge(
         uint256 taskId,
         uint32 sample,
+        uint32 count,
         bytes32[] calldata blocks,
         bytes calldata block_
     ) external nonReentrant returns (uint256 challengeId) {
@@ -64,22 +73,24 @@ contract Disputes is IPredictionDisputes, Credits {
         ITaskRegistry.Examination memory examined = registry_.examinationOf(taskId);
         // A late challenge would keep the window open for another one, and so for ever.
         if (examined.openedAt == 0 || block.timestamp >= examined.windowEnd) revert NotChallengeable(taskId);
-        uint32 count = registry_.taskOf(taskId).params.testCount;
-        if (sample >= count) revert NoSuchSample(sample, count);
+        // The result binds the count.
         if (keccak256(abi.encode(Hashing.RESULT, count, blocks)) != examined.result) revert HashMismatch();
+        if (sample >= count) revert NoSuchSample(sample, count);
         if (keccak256(block_) != blocks[sample / Hashing.BLOCK_SIZE]) revert HashMismatch();
 
         challengeId = ++challengeCount;
         Challenge storage own = _challenges[challengeId];
-        own.taskId = taskId;
+        own.taskId = SafeCast.toUint64(taskId);
         own.participant = examined.participant;
         own.sample = sample;
         own.prediction = uint8(block_[sample % Hashing.BLOCK_SIZE]);
         own.challenger = msg.sender;
         own.stage = Stage.Queued;
-        ++_open[taskId][examined.participant];
+        own.disputed = registry_.commitmentOf(taskId, examined.participant).modelRoot;
+        Candidate storage candidate = _candidates[taskId][examined.participant];
+        ++candidate.open;
         emit Challenged(challengeId, taskId, examined.participant, msg.sender, sample, own.prediction);
-        if (_running[taskId][examined.participant] < RUNNING_CHALLENGES) _run(challengeId, own);
+        if (candidate.running < RUNNING_CHALLENGES) _run(challengeId, own, candidate);
         _pull(msg.sender, challengeBond);
     }
 
@@ -88,9 +99,9 @@ contract Disputes is IPredictionDisputes, Credits {
         Challenge storage own = _challenges[challengeId];
         if (_isMoot(own)) return _giveBack(challengeId, own);
         if (own.stage != Stage.Queued) revert WrongStage(challengeId, own.stage);
-        uint256 running = _running[own.taskId][own.participant];
-        if (running >= RUNNING_CHALLENGES) revert OutOfRange(running, RUNNING_CHALLENGES);
-        _run(challengeId, own);
+        Candidate storage candidate = _candidateOf(own);
+        if (candidate.running >= RUNNING_CHALLENGES) revert OutOfRange(candidate.running, RUNNING_CHALLENGES);
+        _run(challengeId, own, candidate);
     }
 
     /// @inheritdoc IPredictionDisputes
@@ -108,7 +119,7 @@ contract Disputes is IPredictionDisputes, Credits {
     /// @inheritdoc IPredictionDisputes
     function answerTrace(uint256 challengeId, ModelOpening calldata model, Trace calldata trace) external nonReentrant {
         Challenge storage own = _move(challengeId, Stage.Trace);
-        Step[] memory steps = _steps(own, model);
+        Step[] memory steps = _steps(own.disputed, model);
         _checkLength(trace.tensors.length, steps.length - 1);
         _checkLength(trace.logits.length, model.architecture.classes);
         uint256 largest = 0;
@@ -159,7 +170,7 @@ contract Disputes is IPredictionDisputes, Credits {
     ) external nonReentrant {
         Challenge storage own = _move(challengeId, Stage.Tensor);
         _checkHash(_hashOf(challengeId, trace), own.trace);
-        Step[] memory steps = _steps(own, model);
+        Step[] memory steps = _steps(own.disputed, model);
         if (step >= steps.length) revert OutOfRange(step, steps.length);
         own.step = step;
         if (step == steps.length - 1) return _await(challengeId, own, Stage.Proof);
@@ -191,7 +202,7 @@ contract Disputes is IPredictionDisputes, Credits {
     function prove(uint256 challengeId, Computation calldata c) external nonReentrant {
         Challenge storage own = _move(challengeId, Stage.Proof);
         _checkHash(_hashOf(challengeId, c.trace), own.trace);
-        Step[] memory steps = _steps(own, c.model);
+        Step[] memory steps = _steps(registry.commitmentOf(own.taskId, own.participant).modelRoot, c.model);
         Step memory step = steps[own.step];
         if (c.channel >= step.output.channels) revert OutOfRange(c.channel, step.output.channels);
         uint256 from = own.kernelRow;
@@ -222,11 +233,11 @@ contract Disputes is IPredictionDisputes, Credits {
 
     /// @inheritdoc IPredictionDisputes
     function openChallenges(uint256 taskId, address participant) external view returns (uint256) {
-        return _open[taskId][participant];
+        return _candidates[taskId][participant].open;
     }
 
     function isContested(uint256 taskId, address participant) external view returns (bool) {
-        return _open[taskId][participant] > 0;
+        return _candidates[taskId][participant].open > 0;
     }
 
     // ————— Computation —————
@@ -325,11 +336,11 @@ contract Disputes is IPredictionDisputes, Credits {
     }
 
     /// @dev The steps of the candidate's own architecture.
-    function _steps(Challenge storage own, ModelOpening calldata model) private view returns (Step[] memory) {
+    function _steps(bytes32 modelRoot, ModelOpening calldata model) private pure returns (Step[] memory) {
         bytes32 root = keccak256(
             abi.encode(Hashing.MODEL, Networks.hash(model.architecture), model.units, model.unitsRoot)
         );
-        _checkHash(root, registry.commitmentOf(own.taskId, own.participant).modelRoot);
+        _checkHash(root, modelRoot);
         return Networks.steps(model.architecture);
     }
 
@@ -361,8 +372,8 @@ contract Disputes is IPredictionDisputes, Credits {
         emit Moved(challengeId, stage, own.deadline);
     }
 
-    function _run(uint256 challengeId, Challenge storage own) private {
-        ++_running[own.taskId][own.participant];
+    function _run(uint256 challengeId, Challenge storage own, Candidate storage candidate) private {
+        ++candidate.running;
         _await(challengeId, own, Stage.Trace);
     }
 
@@ -378,6 +389,7 @@ contract Disputes is IPredictionDisputes, Credits {
         emit Decided(challengeId, own.stage, claimed, computed);
         if (refuted) {
             _credit(own.challenger, challengeBond, CreditReason.ChallengeBond, own.taskId);
+            _candidateOf(own).refuted = true;
             registry.refute(own.taskId, own.participant, own.challenger);
         } else {
             uint256 half = challengeBond / 2;
@@ -394,16 +406,20 @@ contract Disputes is IPredictionDisputes, Credits {
     }
 
     function _close(Challenge storage own, Stage outcome) private {
-        if (own.stage != Stage.Queued) --_running[own.taskId][own.participant];
-        --_open[own.taskId][own.participant];
+        Candidate storage candidate = _candidateOf(own);
+        if (own.stage != Stage.Queued) --candidate.running;
+        --candidate.open;
         own.stage = outcome;
         own.deadline = 0;
     }
 
     function _isMoot(Challenge storage own) private view returns (bool) {
         Stage stage = own.stage;
-        if (stage < Stage.Queued || stage > Stage.Proof) return false;
-        return registry.commitmentOf(own.taskId, own.participant).state == ITaskRegistry.CommitmentState.Eliminated;
+        return stage >= Stage.Queued && stage <= Stage.Proof && _candidateOf(own).refuted;
+    }
+
+    function _candidateOf(Challenge storage own) private view returns (Candidate storage) {
+        return _candidates[own.taskId][own.participant];
     }
 
     function _isClaimantsMove(Stage stage) private pure returns (bool) {

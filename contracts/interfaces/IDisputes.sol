@@ -50,30 +50,33 @@ interface IPredictionDisputes is IDisputes {
 
     /// @notice A challenge as it stands.
     struct Challenge {
-        uint256 taskId;
-        address participant;
+        uint64 taskId;
         Stage stage;
         uint32 sample;
         /// the claimed class of the sample
         uint8 prediction;
-        address challenger;
         /// the second at which whose move it is loses; 0 while no clock runs
         uint40 deadline;
         /// the disputed step of the trace, and the disputed position of its tensor
         uint16 step;
         uint16 row;
         uint16 column;
-        /// rows and columns of the disputed tensor, and bytes of one of its positions
+        /// rows and columns of the disputed tensor
         uint16 height;
         uint16 width;
-        uint32 positionBytes;
-        /// the value that is being computed, and the first kernel row that is not summed yet
+        /// the value that is being computed
         uint16 channel;
+        address participant;
+        /// bytes of one of the disputed tensor's positions
+        uint32 positionBytes;
+        /// the first kernel row that is not summed yet
         uint16 kernelRow;
+        address challenger;
+        /// of the kernel rows before
         int64 sum;
         /// hash of the trace
         bytes32 trace;
-        /// hash of what is opened next
+        /// hash of what is opened next: of the model, of a tensor, of a row, of a position
         bytes32 disputed;
     }
 
@@ -166,11 +169,13 @@ interface IPredictionDisputes is IDisputes {
     error OutOfRange(uint256 given, uint256 limit);
 
     /// @notice Challenges the prediction of a sample. The bond is pulled from the caller.
+    /// @param count samples of the test set
     /// @param blocks the hashes of all blocks of the opened predictions
     /// @param block_ the predictions of the sample's block, one byte each
     function challenge(
         uint256 taskId,
         uint32 sample,
+        uint32 count,
         bytes32[] calldata blocks,
         bytes calldata block_
     ) external returns (uint256 challengeId);

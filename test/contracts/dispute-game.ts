@@ -111,7 +111,7 @@ export async function disputable(w: World, { network, pixels, labels }: Setting,
 
 export async function challenge(w: World, taskId: bigint, challenger: Signer, sample: number, predictions: Uint8Array) {
   const block = predictions.subarray(512 * Math.floor(sample / 512), 512 * Math.floor(sample / 512) + 512);
-  await w.arithmetic.connect(challenger).challenge(taskId, sample, blocks(predictions), hexlify(block));
+  await w.arithmetic.connect(challenger).challenge(taskId, sample, predictions.length, blocks(predictions), hexlify(block));
   return w.arithmetic.challengeCount();
 }
 
