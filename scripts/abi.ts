@@ -11,6 +11,7 @@ const ROOT = resolve(import.meta.dirname, "..");
 export const ABI_FILE = resolve(ROOT, "offchain/protocol/abi.ts");
 
 const ASSET = "contracts/local/LocalAsset.sol/LocalAsset";
+const DISPUTES = "contracts/Disputes.sol/Disputes";
 const FACTORY = "contracts/PoolFactory.sol/PoolFactory";
 const POOL = "contracts/Pool.sol/Pool";
 const REGISTRY = "contracts/TaskRegistry.sol/TaskRegistry";
@@ -18,6 +19,7 @@ const STAKE = "contracts/ValidatorStake.sol/ValidatorStake";
 
 /** A contract, and the contracts it calls: their errors come through it, and a caller must be able to read them. */
 const CONTRACTS: Record<string, readonly [own: string, ...called: string[]]> = {
+  disputesAbi: [DISPUTES, REGISTRY, ASSET],
   localAssetAbi: [ASSET],
   poolAbi: [POOL, REGISTRY, STAKE, ASSET],
   poolFactoryAbi: [FACTORY, POOL, ASSET],
@@ -28,6 +30,7 @@ const CONTRACTS: Record<string, readonly [own: string, ...called: string[]]> = {
 /** Enumerations travel as numbers, so their names are published beside the interfaces, in order. */
 const ENUMS: Record<string, readonly [file: string, name: string]> = {
   BURN_REASONS: ["ICredits", "BurnReason"],
+  CHALLENGE_STAGES: ["IDisputes", "Stage"],
   COMMITMENT_STATES: ["ITaskRegistry", "CommitmentState"],
   CREDIT_REASONS: ["ICredits", "CreditReason"],
   ELIMINATIONS: ["ITaskRegistry", "Elimination"],

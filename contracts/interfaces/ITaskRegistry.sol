@@ -316,6 +316,8 @@ interface ITaskRegistry is ICredits {
     );
     event Sealed(uint256 indexed taskId, address indexed participant, address indexed validator, uint256 stake);
     event Opened(uint256 indexed taskId, address indexed participant, uint32 correct, bytes32 result, uint40 windowEnd);
+    /// @notice The opened predictions, one byte each, so that everybody has them whichever way the call came.
+    event PredictionsShown(uint256 indexed taskId, address indexed participant, bytes predictions);
     event Attested(uint256 indexed taskId, address indexed participant, address indexed validator, uint256 stake);
     event QuorumReached(uint256 indexed taskId, address indexed participant, uint40 windowEnd);
     /// @param slashed what the candidate lost of its bond

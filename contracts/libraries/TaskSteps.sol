@@ -103,6 +103,7 @@ library TaskSteps {
             task.schedule.windowEnd = windowEnd;
         }
         emit ITaskRegistry.Opened(taskId, task.candidate, correct, result, windowEnd);
+        emit ITaskRegistry.PredictionsShown(taskId, task.candidate, predictions);
     }
 
     /// @notice Counts the validators whose seals match the opened result, each once.

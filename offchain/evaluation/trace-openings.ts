@@ -75,6 +75,13 @@ export function openWindow({ shape, bytes, positions, rows }: HashedTensor, wind
   };
 }
 
+/** The values of all channels of a position, big-endian. */
+export function valuesAt({ shape, bytes }: HashedTensor, row: number, column: number): Hex {
+  const size = shape.channels * shape.valueBytes;
+  const start = (row * shape.width + column) * size;
+  return hex(bytes.subarray(start, start + size));
+}
+
 /** One unit of a linear layer, as its hash binds it (docs/bytes.md, "unit"). */
 export interface UnitOpening {
   readonly layer: number;

@@ -39,6 +39,8 @@ export const CREDIT_TEXTS: Record<CreditReason, string> = {
   PoolFloat: "manager's float, back",
   Objection: "half the manager's stake on a split that fell",
   ObjectionBond: "bond of an objection, back",
+  ChallengeBond: "bond of a challenge, back",
+  ChallengeWon: "half the bond of a challenge that was wrong",
 };
 
 /** One amount of one account. */

@@ -1,5 +1,785 @@
 // Written by scripts/abi.ts from the compiled contracts: run `hardhat build && node scripts/abi.ts` to renew it.
 
+export const disputesAbi = [
+  {
+    inputs: [],
+    name: "RUNNING_CHALLENGES",
+    outputs: [{ internalType: "uint256", name: "", type: "uint256" }],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [{ internalType: "uint256", name: "challengeId", type: "uint256" }],
+    name: "advance",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [],
+    name: "answerPeriod",
+    outputs: [{ internalType: "uint40", name: "", type: "uint40" }],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "challengeId", type: "uint256" },
+      { internalType: "bytes", name: "positions", type: "bytes" },
+    ],
+    name: "answerPositions",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "challengeId", type: "uint256" },
+      { internalType: "bytes", name: "rows", type: "bytes" },
+    ],
+    name: "answerRows",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "challengeId", type: "uint256" },
+      {
+        components: [
+          {
+            components: [
+              { internalType: "uint16", name: "height", type: "uint16" },
+              { internalType: "uint16", name: "width", type: "uint16" },
+              { internalType: "uint16", name: "channels", type: "uint16" },
+              { internalType: "uint16", name: "classes", type: "uint16" },
+              { internalType: "uint16[10][]", name: "layers", type: "uint16[10][]" },
+              { internalType: "uint8", name: "pool", type: "uint8" },
+              { internalType: "uint16", name: "hidden", type: "uint16" },
+              { internalType: "uint8", name: "hiddenIntBits", type: "uint8" },
+              { internalType: "uint8", name: "hiddenFracBits", type: "uint8" },
+              { internalType: "uint16[2][]", name: "tiles", type: "uint16[2][]" },
+              { internalType: "uint8[]", name: "groups", type: "uint8[]" },
+            ],
+            internalType: "struct Architecture",
+            name: "architecture",
+            type: "tuple",
+          },
+          { internalType: "uint32", name: "units", type: "uint32" },
+          { internalType: "bytes32", name: "unitsRoot", type: "bytes32" },
+        ],
+        internalType: "struct IPredictionDisputes.ModelOpening",
+        name: "model",
+        type: "tuple",
+      },
+      {
+        components: [
+          { internalType: "bytes32[]", name: "tensors", type: "bytes32[]" },
+          { internalType: "int32[]", name: "logits", type: "int32[]" },
+        ],
+        internalType: "struct IPredictionDisputes.Trace",
+        name: "trace",
+        type: "tuple",
+      },
+    ],
+    name: "answerTrace",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "challengeId", type: "uint256" },
+      { internalType: "bytes", name: "values", type: "bytes" },
+    ],
+    name: "answerValues",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [],
+    name: "asset",
+    outputs: [{ internalType: "contract IERC20", name: "", type: "address" }],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [{ internalType: "contract ITaskRegistry", name: "registry_", type: "address" }],
+    name: "bind",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [],
+    name: "burned",
+    outputs: [{ internalType: "uint256", name: "", type: "uint256" }],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "uint32", name: "sample", type: "uint32" },
+      { internalType: "uint32", name: "count", type: "uint32" },
+      { internalType: "bytes32[]", name: "blocks", type: "bytes32[]" },
+      { internalType: "bytes", name: "block_", type: "bytes" },
+    ],
+    name: "challenge",
+    outputs: [{ internalType: "uint256", name: "challengeId", type: "uint256" }],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [],
+    name: "challengeBond",
+    outputs: [{ internalType: "uint256", name: "", type: "uint256" }],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [],
+    name: "challengeCount",
+    outputs: [{ internalType: "uint256", name: "", type: "uint256" }],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [{ internalType: "uint256", name: "challengeId", type: "uint256" }],
+    name: "challengeOf",
+    outputs: [
+      {
+        components: [
+          { internalType: "uint64", name: "taskId", type: "uint64" },
+          { internalType: "enum IPredictionDisputes.Stage", name: "stage", type: "uint8" },
+          { internalType: "uint32", name: "sample", type: "uint32" },
+          { internalType: "uint8", name: "prediction", type: "uint8" },
+          { internalType: "uint40", name: "deadline", type: "uint40" },
+          { internalType: "uint16", name: "step", type: "uint16" },
+          { internalType: "uint16", name: "row", type: "uint16" },
+          { internalType: "uint16", name: "column", type: "uint16" },
+          { internalType: "uint16", name: "height", type: "uint16" },
+          { internalType: "uint16", name: "width", type: "uint16" },
+          { internalType: "uint16", name: "channel", type: "uint16" },
+          { internalType: "address", name: "participant", type: "address" },
+          { internalType: "uint32", name: "positionBytes", type: "uint32" },
+          { internalType: "uint16", name: "kernelRow", type: "uint16" },
+          { internalType: "address", name: "challenger", type: "address" },
+          { internalType: "int64", name: "sum", type: "int64" },
+          { internalType: "bytes32", name: "trace", type: "bytes32" },
+          { internalType: "bytes32", name: "disputed", type: "bytes32" },
+        ],
+        internalType: "struct IPredictionDisputes.Challenge",
+        name: "",
+        type: "tuple",
+      },
+    ],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [{ internalType: "address", name: "account", type: "address" }],
+    name: "creditOf",
+    outputs: [{ internalType: "uint256", name: "", type: "uint256" }],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+    ],
+    name: "isContested",
+    outputs: [{ internalType: "bool", name: "", type: "bool" }],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [{ internalType: "bytes[]", name: "data", type: "bytes[]" }],
+    name: "multicall",
+    outputs: [{ internalType: "bytes[]", name: "results", type: "bytes[]" }],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+    ],
+    name: "openChallenges",
+    outputs: [{ internalType: "uint256", name: "", type: "uint256" }],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [],
+    name: "owed",
+    outputs: [{ internalType: "uint256", name: "", type: "uint256" }],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "value", type: "uint256" },
+      { internalType: "uint256", name: "deadline", type: "uint256" },
+      { internalType: "uint8", name: "v", type: "uint8" },
+      { internalType: "bytes32", name: "r", type: "bytes32" },
+      { internalType: "bytes32", name: "s", type: "bytes32" },
+    ],
+    name: "permitAsset",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "challengeId", type: "uint256" },
+      { internalType: "bytes", name: "positions", type: "bytes" },
+      { internalType: "uint16", name: "column", type: "uint16" },
+    ],
+    name: "pickColumn",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "challengeId", type: "uint256" },
+      { internalType: "bytes", name: "rows", type: "bytes" },
+      { internalType: "uint16", name: "row", type: "uint16" },
+    ],
+    name: "pickRow",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "challengeId", type: "uint256" },
+      {
+        components: [
+          {
+            components: [
+              { internalType: "uint16", name: "height", type: "uint16" },
+              { internalType: "uint16", name: "width", type: "uint16" },
+              { internalType: "uint16", name: "channels", type: "uint16" },
+              { internalType: "uint16", name: "classes", type: "uint16" },
+              { internalType: "uint16[10][]", name: "layers", type: "uint16[10][]" },
+              { internalType: "uint8", name: "pool", type: "uint8" },
+              { internalType: "uint16", name: "hidden", type: "uint16" },
+              { internalType: "uint8", name: "hiddenIntBits", type: "uint8" },
+              { internalType: "uint8", name: "hiddenFracBits", type: "uint8" },
+              { internalType: "uint16[2][]", name: "tiles", type: "uint16[2][]" },
+              { internalType: "uint8[]", name: "groups", type: "uint8[]" },
+            ],
+            internalType: "struct Architecture",
+            name: "architecture",
+            type: "tuple",
+          },
+          { internalType: "uint32", name: "units", type: "uint32" },
+          { internalType: "bytes32", name: "unitsRoot", type: "bytes32" },
+        ],
+        internalType: "struct IPredictionDisputes.ModelOpening",
+        name: "model",
+        type: "tuple",
+      },
+      {
+        components: [
+          { internalType: "bytes32[]", name: "tensors", type: "bytes32[]" },
+          { internalType: "int32[]", name: "logits", type: "int32[]" },
+        ],
+        internalType: "struct IPredictionDisputes.Trace",
+        name: "trace",
+        type: "tuple",
+      },
+      { internalType: "uint16", name: "step", type: "uint16" },
+    ],
+    name: "pickTensor",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "challengeId", type: "uint256" },
+      {
+        components: [
+          {
+            components: [
+              {
+                components: [
+                  { internalType: "uint16", name: "height", type: "uint16" },
+                  { internalType: "uint16", name: "width", type: "uint16" },
+                  { internalType: "uint16", name: "channels", type: "uint16" },
+                  { internalType: "uint16", name: "classes", type: "uint16" },
+                  { internalType: "uint16[10][]", name: "layers", type: "uint16[10][]" },
+                  { internalType: "uint8", name: "pool", type: "uint8" },
+                  { internalType: "uint16", name: "hidden", type: "uint16" },
+                  { internalType: "uint8", name: "hiddenIntBits", type: "uint8" },
+                  { internalType: "uint8", name: "hiddenFracBits", type: "uint8" },
+                  { internalType: "uint16[2][]", name: "tiles", type: "uint16[2][]" },
+                  { internalType: "uint8[]", name: "groups", type: "uint8[]" },
+                ],
+                internalType: "struct Architecture",
+                name: "architecture",
+                type: "tuple",
+              },
+              { internalType: "uint32", name: "units", type: "uint32" },
+              { internalType: "bytes32", name: "unitsRoot", type: "bytes32" },
+            ],
+            internalType: "struct IPredictionDisputes.ModelOpening",
+            name: "model",
+            type: "tuple",
+          },
+          {
+            components: [
+              { internalType: "bytes32[]", name: "tensors", type: "bytes32[]" },
+              { internalType: "int32[]", name: "logits", type: "int32[]" },
+            ],
+            internalType: "struct IPredictionDisputes.Trace",
+            name: "trace",
+            type: "tuple",
+          },
+          { internalType: "bytes", name: "claimed", type: "bytes" },
+          { internalType: "uint16", name: "channel", type: "uint16" },
+          { internalType: "uint16", name: "toKernelRow", type: "uint16" },
+          {
+            components: [
+              { internalType: "bytes", name: "rows", type: "bytes" },
+              { internalType: "bytes[]", name: "positions", type: "bytes[]" },
+              { internalType: "bytes", name: "values", type: "bytes" },
+            ],
+            internalType: "struct TensorOpening",
+            name: "input",
+            type: "tuple",
+          },
+          {
+            components: [
+              { internalType: "bytes", name: "pixels", type: "bytes" },
+              { internalType: "bytes32", name: "labels", type: "bytes32" },
+              { internalType: "bytes32", name: "samplesRoot", type: "bytes32" },
+              { internalType: "bytes32[]", name: "siblings", type: "bytes32[]" },
+            ],
+            internalType: "struct IPredictionDisputes.SampleOpening",
+            name: "sample",
+            type: "tuple",
+          },
+          {
+            components: [
+              { internalType: "int32", name: "bias", type: "int32" },
+              { internalType: "bytes32[]", name: "rows", type: "bytes32[]" },
+              { internalType: "bytes", name: "weights", type: "bytes" },
+              { internalType: "bytes32[]", name: "siblings", type: "bytes32[]" },
+            ],
+            internalType: "struct IPredictionDisputes.UnitOpening",
+            name: "unit",
+            type: "tuple",
+          },
+        ],
+        internalType: "struct IPredictionDisputes.Computation",
+        name: "c",
+        type: "tuple",
+      },
+    ],
+    name: "prove",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [],
+    name: "registry",
+    outputs: [{ internalType: "contract ITaskRegistry", name: "", type: "address" }],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [{ internalType: "uint256", name: "challengeId", type: "uint256" }],
+    name: "timeOut",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [],
+    name: "withdraw",
+    outputs: [{ internalType: "uint256", name: "amount", type: "uint256" }],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "address", name: "to", type: "address" },
+      { internalType: "uint256", name: "amount", type: "uint256" },
+    ],
+    name: "withdrawTo",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    anonymous: false,
+    inputs: [
+      { indexed: false, internalType: "uint256", name: "amount", type: "uint256" },
+      { indexed: false, internalType: "enum ICredits.BurnReason", name: "reason", type: "uint8" },
+      { indexed: true, internalType: "uint256", name: "taskId", type: "uint256" },
+    ],
+    name: "Burned",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
+      { indexed: true, internalType: "uint256", name: "challengeId", type: "uint256" },
+      { indexed: true, internalType: "uint256", name: "taskId", type: "uint256" },
+      { indexed: true, internalType: "address", name: "participant", type: "address" },
+      { indexed: false, internalType: "address", name: "challenger", type: "address" },
+      { indexed: false, internalType: "uint32", name: "sample", type: "uint32" },
+      { indexed: false, internalType: "uint8", name: "prediction", type: "uint8" },
+    ],
+    name: "Challenged",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
+      { indexed: true, internalType: "address", name: "account", type: "address" },
+      { indexed: false, internalType: "uint256", name: "amount", type: "uint256" },
+      { indexed: false, internalType: "enum ICredits.CreditReason", name: "reason", type: "uint8" },
+      { indexed: true, internalType: "uint256", name: "taskId", type: "uint256" },
+    ],
+    name: "Credited",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
+      { indexed: true, internalType: "uint256", name: "challengeId", type: "uint256" },
+      { indexed: false, internalType: "enum IPredictionDisputes.Stage", name: "outcome", type: "uint8" },
+      { indexed: false, internalType: "int256", name: "claimed", type: "int256" },
+      { indexed: false, internalType: "int256", name: "computed", type: "int256" },
+    ],
+    name: "Decided",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
+      { indexed: true, internalType: "uint256", name: "challengeId", type: "uint256" },
+      { indexed: false, internalType: "enum IPredictionDisputes.Stage", name: "stage", type: "uint8" },
+      { indexed: false, internalType: "uint40", name: "deadline", type: "uint40" },
+    ],
+    name: "Moved",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
+      { indexed: true, internalType: "uint256", name: "challengeId", type: "uint256" },
+      { indexed: false, internalType: "bytes", name: "positions", type: "bytes" },
+    ],
+    name: "PositionsAnswered",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
+      { indexed: true, internalType: "uint256", name: "challengeId", type: "uint256" },
+      { indexed: false, internalType: "bytes", name: "rows", type: "bytes" },
+    ],
+    name: "RowsAnswered",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
+      { indexed: true, internalType: "uint256", name: "challengeId", type: "uint256" },
+      { indexed: false, internalType: "bytes32[]", name: "tensors", type: "bytes32[]" },
+      { indexed: false, internalType: "int32[]", name: "logits", type: "int32[]" },
+    ],
+    name: "TraceAnswered",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
+      { indexed: true, internalType: "uint256", name: "challengeId", type: "uint256" },
+      { indexed: false, internalType: "bytes", name: "values", type: "bytes" },
+    ],
+    name: "ValuesAnswered",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
+      { indexed: true, internalType: "address", name: "account", type: "address" },
+      { indexed: true, internalType: "address", name: "to", type: "address" },
+      { indexed: false, internalType: "uint256", name: "amount", type: "uint256" },
+    ],
+    name: "Withdrawn",
+    type: "event",
+  },
+  { inputs: [{ internalType: "address", name: "target", type: "address" }], name: "AddressEmptyCode", type: "error" },
+  { inputs: [], name: "AlreadyBound", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+    ],
+    name: "AlreadyRevealed",
+    type: "error",
+  },
+  { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "AlreadySealed", type: "error" },
+  { inputs: [], name: "AlreadySettled", type: "error" },
+  { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "AlreadyVoted", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint256", name: "claimed", type: "uint256" },
+      { internalType: "uint256", name: "total", type: "uint256" },
+    ],
+    name: "ClaimTooLarge",
+    type: "error",
+  },
+  { inputs: [], name: "ECDSAInvalidSignature", type: "error" },
+  {
+    inputs: [{ internalType: "uint256", name: "length", type: "uint256" }],
+    name: "ECDSAInvalidSignatureLength",
+    type: "error",
+  },
+  { inputs: [{ internalType: "bytes32", name: "s", type: "bytes32" }], name: "ECDSAInvalidSignatureS", type: "error" },
+  {
+    inputs: [
+      { internalType: "address", name: "spender", type: "address" },
+      { internalType: "uint256", name: "allowance", type: "uint256" },
+      { internalType: "uint256", name: "needed", type: "uint256" },
+    ],
+    name: "ERC20InsufficientAllowance",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "address", name: "sender", type: "address" },
+      { internalType: "uint256", name: "balance", type: "uint256" },
+      { internalType: "uint256", name: "needed", type: "uint256" },
+    ],
+    name: "ERC20InsufficientBalance",
+    type: "error",
+  },
+  {
+    inputs: [{ internalType: "address", name: "approver", type: "address" }],
+    name: "ERC20InvalidApprover",
+    type: "error",
+  },
+  {
+    inputs: [{ internalType: "address", name: "receiver", type: "address" }],
+    name: "ERC20InvalidReceiver",
+    type: "error",
+  },
+  { inputs: [{ internalType: "address", name: "sender", type: "address" }], name: "ERC20InvalidSender", type: "error" },
+  {
+    inputs: [{ internalType: "address", name: "spender", type: "address" }],
+    name: "ERC20InvalidSpender",
+    type: "error",
+  },
+  {
+    inputs: [{ internalType: "uint256", name: "deadline", type: "uint256" }],
+    name: "ERC2612ExpiredSignature",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "address", name: "signer", type: "address" },
+      { internalType: "address", name: "owner", type: "address" },
+    ],
+    name: "ERC2612InvalidSigner",
+    type: "error",
+  },
+  { inputs: [], name: "FailedCall", type: "error" },
+  { inputs: [], name: "HashMismatch", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint256", name: "stated", type: "uint256" },
+      { internalType: "uint256", name: "received", type: "uint256" },
+    ],
+    name: "InexactTransfer",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "available", type: "uint256" },
+      { internalType: "uint256", name: "wanted", type: "uint256" },
+    ],
+    name: "InsufficientCredit",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "address", name: "account", type: "address" },
+      { internalType: "uint256", name: "currentNonce", type: "uint256" },
+    ],
+    name: "InvalidAccountNonce",
+    type: "error",
+  },
+  { inputs: [{ internalType: "uint256", name: "length", type: "uint256" }], name: "InvalidCid", type: "error" },
+  { inputs: [{ internalType: "string", name: "parameter", type: "string" }], name: "InvalidParameter", type: "error" },
+  { inputs: [{ internalType: "address", name: "to", type: "address" }], name: "InvalidRecipient", type: "error" },
+  { inputs: [], name: "InvalidShortString", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+    ],
+    name: "NoCommitment",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "address", name: "validator", type: "address" },
+      { internalType: "uint256", name: "time", type: "uint256" },
+    ],
+    name: "NoStake",
+    type: "error",
+  },
+  { inputs: [{ internalType: "uint256", name: "height", type: "uint256" }], name: "NoSuchBlock", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint32", name: "sample", type: "uint32" },
+      { internalType: "uint32", name: "count", type: "uint32" },
+    ],
+    name: "NoSuchSample",
+    type: "error",
+  },
+  { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "NotAttested", type: "error" },
+  { inputs: [], name: "NotBound", type: "error" },
+  { inputs: [{ internalType: "uint256", name: "taskId", type: "uint256" }], name: "NotChallengeable", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+    ],
+    name: "NotExamined",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "challengeId", type: "uint256" },
+      { internalType: "address", name: "account", type: "address" },
+    ],
+    name: "NotYourMove",
+    type: "error",
+  },
+  { inputs: [], name: "NothingAttested", type: "error" },
+  { inputs: [], name: "OnlyDisputes", type: "error" },
+  { inputs: [], name: "OpeningMismatch", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint256", name: "given", type: "uint256" },
+      { internalType: "uint256", name: "limit", type: "uint256" },
+    ],
+    name: "OutOfRange",
+    type: "error",
+  },
+  { inputs: [], name: "ReentrancyGuardReentrantCall", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint8", name: "bits", type: "uint8" },
+      { internalType: "int256", name: "value", type: "int256" },
+    ],
+    name: "SafeCastOverflowedIntDowncast",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "uint8", name: "bits", type: "uint8" },
+      { internalType: "uint256", name: "value", type: "uint256" },
+    ],
+    name: "SafeCastOverflowedUintDowncast",
+    type: "error",
+  },
+  {
+    inputs: [{ internalType: "address", name: "token", type: "address" }],
+    name: "SafeERC20FailedOperation",
+    type: "error",
+  },
+  { inputs: [{ internalType: "bytes32", name: "commitment", type: "bytes32" }], name: "SameCommitment", type: "error" },
+  { inputs: [{ internalType: "string", name: "str", type: "string" }], name: "StringTooLong", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint256", name: "challengeId", type: "uint256" },
+      { internalType: "uint40", name: "deadline", type: "uint40" },
+    ],
+    name: "TooEarly",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "challengeId", type: "uint256" },
+      { internalType: "uint40", name: "deadline", type: "uint40" },
+    ],
+    name: "TooLate",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "largest", type: "uint256" },
+      { internalType: "uint256", name: "claimed", type: "uint256" },
+    ],
+    name: "WrongClass",
+    type: "error",
+  },
+  { inputs: [], name: "WrongKey", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint256", name: "given", type: "uint256" },
+      { internalType: "uint256", name: "wanted", type: "uint256" },
+    ],
+    name: "WrongLength",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "bytes32", name: "expected", type: "bytes32" },
+      { internalType: "bytes32", name: "actual", type: "bytes32" },
+    ],
+    name: "WrongOpening",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "enum ITaskRegistry.Phase", name: "actual", type: "uint8" },
+    ],
+    name: "WrongPhase",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "bytes32", name: "expected", type: "bytes32" },
+      { internalType: "bytes32", name: "actual", type: "bytes32" },
+    ],
+    name: "WrongPredictions",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "challengeId", type: "uint256" },
+      { internalType: "enum IPredictionDisputes.Stage", name: "actual", type: "uint8" },
+    ],
+    name: "WrongStage",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "bytes32", name: "expected", type: "bytes32" },
+      { internalType: "bytes32", name: "actual", type: "bytes32" },
+    ],
+    name: "WrongTestSet",
+    type: "error",
+  },
+  { inputs: [], name: "ZeroHash", type: "error" },
+] as const;
+
 export const localAssetAbi = [
   {
     inputs: [],
@@ -2076,6 +2856,16 @@ export const taskRegistryAbi = [
     inputs: [
       { indexed: true, internalType: "uint256", name: "taskId", type: "uint256" },
       { indexed: true, internalType: "address", name: "participant", type: "address" },
+      { indexed: false, internalType: "bytes", name: "predictions", type: "bytes" },
+    ],
+    name: "PredictionsShown",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
+      { indexed: true, internalType: "uint256", name: "taskId", type: "uint256" },
+      { indexed: true, internalType: "address", name: "participant", type: "address" },
       { indexed: false, internalType: "uint40", name: "windowEnd", type: "uint40" },
     ],
     name: "QuorumReached",
@@ -2699,6 +3489,24 @@ export const BURN_REASONS = [
   "CandidateBond",
   "PoolStake",
   "ObjectionBond",
+  "ChallengeBond",
+] as const;
+
+/** Names of IDisputes.Stage, in the order of their numbers. */
+export const CHALLENGE_STAGES = [
+  "None",
+  "Queued",
+  "Trace",
+  "Tensor",
+  "Rows",
+  "Row",
+  "Positions",
+  "Column",
+  "Values",
+  "Proof",
+  "Refuted",
+  "Upheld",
+  "Moot",
 ] as const;
 
 /** Names of ITaskRegistry.CommitmentState, in the order of their numbers. */
@@ -2729,6 +3537,8 @@ export const CREDIT_REASONS = [
   "PoolFloat",
   "Objection",
   "ObjectionBond",
+  "ChallengeBond",
+  "ChallengeWon",
 ] as const;
 
 /** Names of ITaskRegistry.Elimination, in the order of their numbers. */

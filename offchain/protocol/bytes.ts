@@ -18,6 +18,7 @@ import { HYPERPARAMETERS, type Architecture, type Space } from "./architecture.t
 
 export type { Address, Hex } from "viem";
 
+export const ZERO_ADDRESS: Address = `0x${"00".repeat(20)}`;
 export const ZERO_HASH: Hex = `0x${"00".repeat(32)}`;
 
 /** T"name" = keccak256("ponas.v1.name"): the domain of one kind of hash. */
@@ -73,10 +74,15 @@ export function treeProof(leaves: readonly Hex[], index: number): Hex[] {
 
 // ————— Strings of bytes —————
 
+/** Predictions, or labels, under one hash of {@link blocks}. */
+export const PREDICTION_BLOCK = 512;
+
 /** blocks(b): keccak256 of each 512 bytes, the last one shorter. */
 export function blocks(bytes: Uint8Array): Hex[] {
   const hashes: Hex[] = [];
-  for (let at = 0; at < bytes.length; at += 512) hashes.push(keccak256(bytes.subarray(at, at + 512)));
+  for (let at = 0; at < bytes.length; at += PREDICTION_BLOCK) {
+    hashes.push(keccak256(bytes.subarray(at, at + PREDICTION_BLOCK)));
+  }
   return hashes;
 }
 

@@ -1,0 +1,129 @@
+/** The disputes contract as agents see it: challenges of single predictions, what was shown in them, and the moves. */
+import { bytesToHex, hexToBytes } from "viem";
+
+import type { Computation, ModelOpening, ShownTrace } from "../evaluation/dispute-openings.ts";
+import { CHALLENGE_STAGES, disputesAbi, taskRegistryAbi } from "../protocol/abi.ts";
+import { blocks, PREDICTION_BLOCK, ZERO_ADDRESS, type Address, type Hex } from "../protocol/bytes.ts";
+import type { ChainClient } from "../protocol/chain-client.ts";
+import { createRegistry, paying } from "./registry.ts";
+
+export type ChallengeStage = (typeof CHALLENGE_STAGES)[number];
+
+/** A challenge at one block; what the fields mean stands with `IPredictionDisputes.Challenge`. */
+export interface Challenge {
+  readonly id: bigint;
+  readonly stage: ChallengeStage;
+  readonly challenger: Address;
+  readonly participant: Address;
+  readonly sample: number;
+  readonly prediction: number;
+  /** seconds since 1970 */
+  readonly deadline: number;
+  readonly step: number;
+  readonly row: number;
+  readonly column: number;
+  readonly channel: number;
+  readonly kernelRow: number;
+}
+
+/** What the claimant has shown in a challenge so far. */
+export interface Shown {
+  readonly trace?: ShownTrace;
+  readonly rows?: Hex | undefined;
+  readonly positions?: Hex | undefined;
+  readonly values?: Hex | undefined;
+}
+
+export type DisputesContract = NonNullable<Awaited<ReturnType<typeof createDisputesContract>>>;
+
+/** The deployment's disputes, or null where it has none. */
+export async function createDisputesContract(chain: ChainClient) {
+  const registryAt = { abi: taskRegistryAbi, address: chain.deployment.registry } as const;
+  const address = await chain.read({ ...registryAt, functionName: "disputes", args: [] });
+  if (address === ZERO_ADDRESS) return null;
+  const at = { abi: disputesAbi, address } as const;
+  const registry = createRegistry(chain);
+  const since = { fromBlock: BigInt(chain.deployment.fromBlock) } as const;
+
+  return {
+    address,
+    /** what a challenger risks */
+    bond: await chain.read({ ...at, functionName: "challengeBond", args: [] }),
+
+    challenge: async (id: bigint): Promise<Challenge> => {
+      const view = await chain.read({ ...at, functionName: "challengeOf", args: [id] });
+      return { ...view, id, stage: CHALLENGE_STAGES[view.stage]! };
+    },
+
+    /** All challenges of a candidate, decided ones included, in the order in which they were raised. */
+    challengesOf: async (taskId: bigint, participant: Address): Promise<bigint[]> => {
+      const args = { taskId, participant };
+      const logs = await chain.client.getContractEvents({ ...at, eventName: "Challenged", args, ...since });
+      return logs.map((log) => log.args.challengeId!);
+    },
+
+    /** What has been shown up to the challenge's stage. */
+    shown: async (challengeId: bigint): Promise<Shown> => {
+      const of = { ...at, args: { challengeId }, ...since };
+      const { client } = chain;
+      const [trace, rows, positions, values] = await Promise.all([
+        client.getContractEvents({ ...of, eventName: "TraceAnswered" }),
+        client.getContractEvents({ ...of, eventName: "RowsAnswered" }),
+        client.getContractEvents({ ...of, eventName: "PositionsAnswered" }),
+        client.getContractEvents({ ...of, eventName: "ValuesAnswered" }),
+      ]);
+      const shown = trace.at(-1)?.args;
+      return {
+        ...(shown === undefined ? {} : { trace: { tensors: shown.tensors!, logits: shown.logits! } }),
+        rows: rows.at(-1)?.args.rows,
+        positions: positions.at(-1)?.args.positions,
+        values: values.at(-1)?.args.values,
+      };
+    },
+
+    /** The predictions that a candidate was opened with; undefined where it is not opened. */
+    predictionsOf: async (taskId: bigint, participant: Address): Promise<Uint8Array | undefined> => {
+      const args = { taskId, participant };
+      const logs = await chain.client.getContractEvents({
+        ...registryAt,
+        eventName: "PredictionsShown",
+        args,
+        ...since,
+      });
+      const shown = logs.at(-1)?.args.predictions;
+      return shown === undefined ? undefined : hexToBytes(shown);
+    },
+
+    // ————— Moves —————
+
+    /** Challenges a sample's prediction; the account pays the bond. @throws PonasError funds */
+    raise: (taskId: bigint, sample: number, predictions: Uint8Array) =>
+      paying(chain, async () => {
+        await registry.approve(address, await chain.read({ ...at, functionName: "challengeBond", args: [] }));
+        const start = PREDICTION_BLOCK * Math.floor(sample / PREDICTION_BLOCK);
+        const block = bytesToHex(predictions.subarray(start, start + PREDICTION_BLOCK));
+        const args = [taskId, sample, predictions.length, blocks(predictions), block] as const;
+        await chain.send({ ...at, functionName: "challenge", args });
+      }),
+
+    answerTrace: (id: bigint, model: ModelOpening, trace: ShownTrace) =>
+      chain.send({ ...at, functionName: "answerTrace", args: [id, model, trace] }),
+    pickTensor: (id: bigint, model: ModelOpening, trace: ShownTrace, step: number) =>
+      chain.send({ ...at, functionName: "pickTensor", args: [id, model, trace, step] }),
+    answerRows: (id: bigint, rows: Hex) => chain.send({ ...at, functionName: "answerRows", args: [id, rows] }),
+    pickRow: (id: bigint, rows: Hex, row: number) =>
+      chain.send({ ...at, functionName: "pickRow", args: [id, rows, row] }),
+    answerPositions: (id: bigint, positions: Hex) =>
+      chain.send({ ...at, functionName: "answerPositions", args: [id, positions] }),
+    pickColumn: (id: bigint, positions: Hex, column: number) =>
+      chain.send({ ...at, functionName: "pickColumn", args: [id, positions, column] }),
+    answerValues: (id: bigint, values: Hex) => chain.send({ ...at, functionName: "answerValues", args: [id, values] }),
+    prove: (id: bigint, computation: Computation) =>
+      chain.send({ ...at, functionName: "prove", args: [id, computation] }),
+    timeOut: (id: bigint) => chain.send({ ...at, functionName: "timeOut", args: [id] }),
+    advance: (id: bigint) => chain.send({ ...at, functionName: "advance", args: [id] }),
+
+    credit: (): Promise<bigint> => chain.read({ ...at, functionName: "creditOf", args: [chain.account] }),
+    withdraw: () => chain.send({ ...at, functionName: "withdraw", args: [] }),
+  };
+}
