@@ -171,7 +171,13 @@ export function createChainClient(options: ChainClientOptions): ChainClient {
   const network = Network.from(deployment.chainId);
   const request = new FetchRequest(rpcUrl);
   request.timeout = timeout;
-  const provider = new JsonRpcProvider(request, network, { staticNetwork: network, batchMaxCount: 1 });
+  // Without the cache of 250 ms that ethers has by default: a nonce read before a block and a receipt read after it
+  // would make our own transaction look like another's that overtook it.
+  const provider = new JsonRpcProvider(request, network, {
+    staticNetwork: network,
+    batchMaxCount: 1,
+    cacheTimeout: -1,
+  });
 
   const signer = (): Wallet => {
     if (wallet === undefined) {
