@@ -5,11 +5,11 @@
  */
 import { and, asc, count, eq, gte, lt, sql } from "drizzle-orm";
 
-import { HYPERPARAMETERS, type Architecture } from "../protocol/architecture.ts";
+import type { Architecture } from "../protocol/architecture.ts";
 import { PonasError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
 import { createRandom, type Random } from "../protocol/random.ts";
-import { isMember, type SearchSpace } from "../search/spaces.ts";
+import { isMember, neighbours, type SearchSpace } from "../search/spaces.ts";
 import { createStrategy, resumeStrategy, type StrategyName } from "../search/strategies.ts";
 import type { Strategy, StrategyOptions } from "../search/strategy.ts";
 import type { TrainingSettings } from "../training/settings.ts";
@@ -295,18 +295,8 @@ export function createProposer(options: {
 
 /** The architecture with one choice of one layer changed within the task's space, or null where none is feasible. */
 function neighbourOf(architecture: Architecture, descriptor: PoolTaskDescriptor, random: Random): Architecture | null {
-  const changes = architecture.layers.flatMap((layer, at) =>
-    HYPERPARAMETERS.flatMap((name) =>
-      descriptor.space[name]
-        .filter((value) => value !== layer[name])
-        .map((value) => ({ at, change: { [name]: value } })),
-    ),
-  );
-  for (const { at, change } of random.shuffle(changes)) {
-    const layers = architecture.layers.map((layer, index) => (index === at ? { ...layer, ...change } : layer));
-    const { strideHeight, strideWidth } = layers[at]!;
-    if (strideHeight === 0 || strideWidth === 0) continue;
-    const neighbour = admitTrial({ ...architecture, layers }, descriptor).architecture;
+  for (const changed of random.shuffle(neighbours(architecture, descriptor.space))) {
+    const neighbour = admitTrial(changed, descriptor).architecture;
     if (neighbour !== null) return neighbour;
   }
   return null;
