@@ -12,6 +12,7 @@ import { PonasError } from "../protocol/errors.ts";
 import type { Samples } from "../training/datasets.ts";
 import { auditChance, isDrawn } from "./audit-draw.ts";
 import { condemn, workAtRisk, type TaskAudit } from "./audits.ts";
+import { handedBack } from "./checkpoints.ts";
 import type { Queries } from "./database.ts";
 import { bestShare } from "./leases.ts";
 import type { Share, SignedShare } from "./messages.ts";
@@ -168,6 +169,8 @@ export function createShareDesk(options: {
     if (await isDuplicate(queries, taskId, share.modelRoot)) {
       return writing(() => close(queries, lease!, digest, duplicateOf(share)));
     }
+    const back = await handedBack(queries, check, task, lease!, share);
+    if (back !== null) return writing(() => close(queries, lease!, digest, back));
 
     // The best only ever rises, so what does not beat it now never will.
     const best = await bestShare(queries, taskId);
