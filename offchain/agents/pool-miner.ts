@@ -5,6 +5,7 @@
 import { isAddressEqual } from "viem";
 
 import { pointsReceiptSchema, type PointsReceipt } from "../pool/messages.ts";
+import type { PointsTree } from "../pool/points-tree.ts";
 import { isSignedBy, pointsData } from "../pool/signatures.ts";
 import type { Address, Hex } from "../protocol/bytes.ts";
 import type { ChainClient } from "../protocol/chain-client.ts";
@@ -17,6 +18,7 @@ import { runJobs, type PoolWorker } from "./pool-jobs.ts";
 import type { PoolOutbox } from "./pool-outbox.ts";
 import { fetchSplit } from "./posted-split.ts";
 import { createRegistry, formatAmount } from "./registry.ts";
+import { standingOf } from "./share-receipts.ts";
 import type { StateFolder } from "./state-folder.ts";
 import type { TaskFiles } from "./task-files.ts";
 import { createWorkList, type WorkList } from "./work-list.ts";
@@ -91,15 +93,50 @@ async function runClaims(options: PoolMinerOptions, work: WorkList): Promise<voi
 }
 
 /** The duty that gets this miner its pay of one task. */
-function claimOf(taskId: bigint, { chain, pool, workers, store, state, log, signal }: PoolMinerOptions): Duty {
+function claimOf(taskId: bigint, { chain, pool, workers, outbox, store, state, log, signal }: PoolMinerOptions): Duty {
   const miner = chain.account;
   let failure: unknown;
   let notBefore = 0n;
   let wait = FIRST_WAIT;
   let satisfied = false;
+  let compared = false;
+
+  /** The posted tree; its file is held against the receipts for shares once. */
+  async function posted(root: Hex, timeoutMs?: number): Promise<PointsTree> {
+    const { tree, bytes } = await fetchSplit(taskId, root, { pool, store, signal, timeoutMs });
+    if (!compared) compare(bytes);
+    compared = true;
+    return tree;
+  }
+
+  /** Whatever is found, what the split gives is claimed. */
+  function compare(bytes: Uint8Array): void {
+    const at = { taskId: String(taskId) };
+    try {
+      const accepted = outbox.accepted(taskId);
+      if (accepted.length === 0) return;
+      const { missing, voided } = standingOf(accepted, bytes, `The shares file of task ${taskId}`, miner);
+      for (const reason of voided) log.warn(at, `shares of task ${taskId} count for nothing: ${reason}`);
+      if (missing.length === 0) return;
+      const evidence = `evidence/${taskId}.json`;
+      state.write(
+        evidence,
+        accepted
+          .filter(({ share }) => missing.includes(share.lease))
+          .map(({ share, ...rest }) => ({ ...rest, share: { ...share, taskId: String(taskId) } })),
+      );
+      log.error(
+        { event: "cheated", ...at, evidence: `${state.path}/${evidence}` },
+        `the split of task ${taskId} leaves out ${missing.length} of ${accepted.length} shares that the pool has ` +
+          `accepted: of lease ${missing.join(", ")}. Its receipts are kept in ${state.path}/${evidence}.`,
+      );
+    } catch (error) {
+      log.error(at, `the shares of task ${taskId} could not be compared with the split: ${explainError(error)}`);
+    }
+  }
 
   async function claimBySplit(root: Hex): Promise<void> {
-    const tree = await fetchSplit(taskId, root, { pool, store, signal });
+    const tree = await posted(root);
     const index = tree.leaves.findIndex(({ account }) => isAddressEqual(account, miner));
     const points = tree.leaves[index]?.points ?? 0n;
     const promised = readReceipt(state, taskId)?.points ?? 0n;
@@ -140,7 +177,7 @@ function claimOf(taskId: bigint, { chain, pool, workers, store, state, log, sign
     if (receipt === null || (await pool.demandedOf(taskId, miner)) >= receipt.points) return;
     let shown = 0n;
     try {
-      const tree = await fetchSplit(taskId, root, { pool, store, signal, timeoutMs: Math.min(60_000, 500 * left) });
+      const tree = await posted(root, Math.min(60_000, 500 * left));
       shown = tree.leaves.find(({ account }) => isAddressEqual(account, miner))?.points ?? 0n;
     } catch (error) {
       if (signal.aborted) throw error;

@@ -95,7 +95,7 @@ describe("A pool's miner", function () {
     } as unknown as PoolConnection;
     const state = createStateFolder(dir);
     const workers = [{ connection, worker: undefined }];
-    const outbox = { forget: () => undefined };
+    const outbox = { forget: () => undefined, accepted: () => [] };
     const options = { chain, pool, workers, outbox, files, store, state, log, signal } as unknown as PoolMinerOptions;
     return { options, lines, claims, fetched };
   }

@@ -9,6 +9,7 @@ import { connectToPool, type ConnectionTiming } from "../../offchain/agents/pool
 import { startPoolEndpoint } from "../../offchain/agents/pool-endpoint.ts";
 import { runJobs, type PoolWorker } from "../../offchain/agents/pool-jobs.ts";
 import { createPoolOutbox, type PoolOutbox } from "../../offchain/agents/pool-outbox.ts";
+import { isReceipt } from "../../offchain/agents/share-receipts.ts";
 import { decodeModel, modelRoot } from "../../offchain/evaluation/model.ts";
 import { CLOSE, RPC_ERROR, type Job, type Share } from "../../offchain/pool/messages.ts";
 import { RpcError } from "../../offchain/pool/rpc.ts";
@@ -24,6 +25,8 @@ import {
   cleanUp,
   createTestPool,
   DESCRIPTOR,
+  IDENTITY,
+  RECEIPT_KEY,
   scratchFolder,
   signerOf,
   SILENT,
@@ -32,7 +35,7 @@ import {
   VALIDATION,
   type TestPool,
 } from "../pool/kit/world.ts";
-import { jobOf, startScriptedManager, type ScriptedManager } from "./kit/scripted-manager.ts";
+import { jobOf, receiptFor, startScriptedManager, type ScriptedManager } from "./kit/scripted-manager.ts";
 import { endlessTrainer, files, quickTrainer, taskOf } from "./kit/trainers.ts";
 
 const TIMING: Partial<ConnectionTiming> = { firstPauseMs: 20, lastPauseMs: 100, requestMs: 2000 };
@@ -271,8 +274,8 @@ describe("A pool's miner at work", function () {
           if (silent && second) setImmediate(() => peer.notify("mining.notify", { job: jobOf(1, architecture()) }));
           return {};
         },
-        "mining.submit": () =>
-          silent ? new Promise(() => undefined) : { receipt: `0x${"ef".repeat(65)}`, best: true },
+        "mining.submit": async (signed) =>
+          silent ? new Promise(() => undefined) : { receipt: await receiptFor(signed), best: true },
       };
       const url = await script(give);
       const dir = scratchFolder();
@@ -303,8 +306,8 @@ describe("A pool's miner at work", function () {
       let nonsense = 5;
       const url = await script({
         ...giveOne(1),
-        "mining.submit": () =>
-          nonsense-- > 0 ? { receipt: "thanks" } : { receipt: `0x${"ef".repeat(65)}`, best: true },
+        "mining.submit": async (signed) =>
+          nonsense-- > 0 ? { receipt: "thanks" } : { receipt: await receiptFor(signed), best: true },
       });
       const outbox = createPoolOutbox(scratchFolder());
       const miner = mine(url, [quickTrainer()], { outbox });
@@ -367,7 +370,7 @@ describe("A pool's miner at work", function () {
     it("lets go of a model that the pool has taken", async () => {
       const url = await script({
         ...giveOne(1),
-        "mining.submit": () => ({ receipt: `0x${"ef".repeat(65)}`, best: true, keep: false }),
+        "mining.submit": async (signed) => ({ receipt: await receiptFor(signed), best: true, keep: false }),
       });
       const dir = scratchFolder();
       const miner = mine(url, [quickTrainer()], { outbox: createPoolOutbox(dir) });
@@ -379,9 +382,9 @@ describe("A pool's miner at work", function () {
       let asked = 0;
       const url = await script({
         ...giveOne(1),
-        "mining.submit": () => {
+        "mining.submit": async (signed) => {
           if (asked++ === 0) throw new RpcError(RPC_ERROR.retry, "Too fast.", { kind: "rate", retryAfterMs: 700 });
-          return { receipt: `0x${"ef".repeat(65)}`, best: true };
+          return { receipt: await receiptFor(signed), best: true };
         },
       });
       const miner = mine(url, [quickTrainer()]);
@@ -389,6 +392,28 @@ describe("A pool's miner at work", function () {
       await sleep(500);
       expect(asked).to.equal(1);
       await until(() => miner.lines.some(({ msg }) => msg.includes("accepted")));
+    });
+
+    it("keeps the receipts of accepted shares until the task is over, and says where one is nobody's word", async () => {
+      const url = await script({
+        ...giveOne(1),
+        "mining.submit": () => ({ receipt: `0x${"ef".repeat(65)}`, best: true }),
+      });
+      const dir = scratchFolder();
+      const miner = mine(url, [quickTrainer()], { outbox: createPoolOutbox(dir) });
+      await until(() => miner.lines.some(({ msg }) => msg.includes("accepted")));
+      expect(miner.warnings()).to.deep.equal([
+        `The pool's receipt for the share of lease 1 is not signed by its key ${RECEIPT_KEY.address}.`,
+      ]);
+      const again = createPoolOutbox(dir);
+      const [kept, ...others] = again.accepted(1n);
+      expect(others).to.deep.equal([]);
+      expect(kept!.share.lease).to.equal(1);
+      const signed = { identity: IDENTITY, miner: signerOf(1).address, receiptKey: RECEIPT_KEY.address };
+      expect(await isReceipt(kept!, kept!.receipt, signed)).to.equal(false);
+      expect(await isReceipt(kept!, await receiptFor(kept!), signed)).to.equal(true);
+      again.forget(1n);
+      expect(createPoolOutbox(dir).accepted(1n)).to.deep.equal([]);
     });
 
     it("sets a damaged share aside with a sentence, and starts all the same", async () => {
