@@ -14,6 +14,7 @@ import { createStrategy, resumeStrategy, type StrategyName } from "../search/str
 import type { Strategy, StrategyOptions } from "../search/strategy.ts";
 import type { TrainingSettings } from "../training/settings.ts";
 import type { Queries } from "./database.ts";
+import { insertAll } from "./database-bulk.ts";
 import { shareSchema } from "./messages.ts";
 import type { PoolRules } from "./rules.ts";
 import { leases, parts, strategies, strategyEvents, type ShareRow } from "./schema.ts";
@@ -60,6 +61,11 @@ export interface Proposer {
   tell(queries: Queries, part: number | null, architecture: Architecture, reward: number): Promise<void>;
   /** Begins a part's search anew in a space of its own, with what is known of it. */
   restart(queries: Queries, part: number, space: SearchSpace, known: readonly KnownTrial[]): Promise<void>;
+  /**
+   * Writes what is asked and told in `work` at once when it is over.
+   * @param queries the transaction of all of it
+   */
+  together<T>(queries: Queries, work: () => Promise<T>): Promise<T>;
   /** Drops what was not saved: call it after a transaction that used the proposer has failed. */
   forget(): void;
 }
@@ -89,6 +95,9 @@ export function createProposer(options: {
   const loaded = new Map<number, Search>();
   /** parts that have nothing new to offer */
   const exhausted = new Set<number>();
+  /** events that belong to the transaction under way; empty between transactions */
+  const unwritten: (typeof strategyEvents.$inferInsert)[] = [];
+  let collects = false;
   let nextNumber: number | null = null;
   let spaces: Map<number, SearchSpace> | null = null;
   const randomOf = (index: number): Random => createRandom(`${seed}/${taskId}/trial ${index}`);
@@ -118,6 +127,7 @@ export function createProposer(options: {
   async function load(queries: Queries, part: number): Promise<Search> {
     const known = loaded.get(part);
     if (known !== undefined) return known;
+    await flush(queries);
     const [row] = await queries
       .select()
       .from(strategies)
@@ -151,11 +161,17 @@ export function createProposer(options: {
       return save(queries, part, search);
     }
     const { architecture = null, reward = null } = told ?? {};
-    await queries.insert(strategyEvents).values({ taskId, part, sequence, architecture, reward });
+    unwritten.push({ taskId, part, sequence, architecture, reward });
+    if (!collects) await flush(queries);
+  }
+
+  async function flush(queries: Queries): Promise<void> {
+    await insertAll(queries, strategyEvents, unwritten.splice(0));
   }
 
   async function save(queries: Queries, part: number, search: Search): Promise<void> {
     const { sequence } = search;
+    await flush(queries);
     const set = { state: search.strategy.save(), sequence };
     await queries
       .insert(strategies)
@@ -284,7 +300,19 @@ export function createProposer(options: {
       await save(queries, part, search);
     },
 
+    async together(queries, work) {
+      collects = true;
+      try {
+        const result = await work();
+        await flush(queries);
+        return result;
+      } finally {
+        collects = false;
+      }
+    },
+
     forget: () => {
+      unwritten.length = 0;
       loaded.clear();
       exhausted.clear();
       spaces = null;

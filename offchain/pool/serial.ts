@@ -1,4 +1,6 @@
 /** Runs pieces of work one after another in the order in which they came; one that fails does not stop the next. */
+import { PonasError } from "../protocol/errors.ts";
+
 export type Serial = <T>(work: () => Promise<T>) => Promise<T>;
 
 export function createSerial(): Serial {
@@ -8,4 +10,56 @@ export function createSerial(): Serial {
     last = mine.catch(() => undefined);
     return mine;
   };
+}
+
+/**
+ * Does pieces of work together that come while those before them are done: the busier it is, the less each costs, and
+ * nobody waits for company.
+ * @param turn in which it waits for its turn
+ * @param most pieces that are done at once
+ * @param work does all of them, in the order in which they came, or throws and has done nothing. Where it throws at
+ *   several, each is done alone, so that one fails for itself; not so where the failure passes (`retryable`)
+ * @returns does one piece; pieces of different keys are never done together
+ */
+export function createBatches<Key extends object, In, Out>(options: {
+  readonly turn: Serial;
+  readonly most: number;
+  readonly work: (key: Key, pieces: readonly In[]) => Promise<readonly Out[]>;
+}): (key: Key, piece: In) => Promise<Out> {
+  const { turn, most, work } = options;
+  interface Waiting {
+    readonly piece: In;
+    readonly resolve: (out: Out) => void;
+    readonly reject: (error: unknown) => void;
+  }
+  const queues = new WeakMap<Key, Waiting[]>();
+
+  async function run(key: Key, batch: readonly Waiting[]): Promise<void> {
+    try {
+      const outs = await work(
+        key,
+        batch.map(({ piece }) => piece),
+      );
+      batch.forEach(({ resolve }, at) => resolve(outs[at]!));
+    } catch (error) {
+      const passes = error instanceof PonasError && error.retryable;
+      if (batch.length > 1 && !passes) for (const one of batch) await run(key, [one]);
+      else for (const { reject } of batch) reject(error);
+    }
+  }
+
+  return (key, piece) =>
+    new Promise<Out>((resolve, reject) => {
+      let queue = queues.get(key);
+      if (queue === undefined) queues.set(key, (queue = []));
+      const waiting = queue;
+      waiting.push({ piece, resolve, reject });
+      const next = (): Promise<void> =>
+        turn(async () => {
+          const batch = waiting.splice(0, most);
+          if (waiting.length > 0) void next();
+          await run(key, batch);
+        });
+      if (waiting.length === 1) void next();
+    });
 }

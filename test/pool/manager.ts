@@ -357,7 +357,8 @@ describe("The pool's manager", function () {
     ];
     for (const [what, lie, reason] of cases) {
       it(`bans a miner that claims ${what}, and voids what it has earned in the task`, async () => {
-        await start();
+        // What claims no best is looked at only where it is drawn.
+        await start({ rules: { auditRate: 1 } });
         await pool.manager.openTask(taskOf(1n));
         const liar = await miner(1).join();
         await liar.finish(await liar.job(0));
@@ -512,6 +513,7 @@ describe("The pool's manager", function () {
       const ada = await miner(1).join();
       const bob = await miner(2).join();
       const trial = await trialOf(await ada.job(0));
+      await bob.job(0);
       pool.advance(10_001);
       expect((await refusalOf(ada.submit(trial))).message).to.equal("Task 1 takes no more shares.");
       await pool.manager.closeTask("The training phase is over.");
