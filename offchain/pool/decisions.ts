@@ -3,6 +3,7 @@ import { and, asc, eq, gt } from "drizzle-orm";
 
 import type { Address } from "../protocol/bytes.ts";
 import type { Queries } from "./database.ts";
+import { insertAll } from "./database-bulk.ts";
 import type { Decision } from "./messages.ts";
 import { decisions } from "./schema.ts";
 
@@ -47,8 +48,12 @@ export async function decide(
   at: number,
   made: readonly NewDecision[],
 ): Promise<void> {
-  if (made.length === 0) return;
-  await queries.insert(decisions).values(made.map((one) => ({ figures: {}, ...one, taskId, at })));
+  const common = { taskId, at, miner: null, sessionId: null, part: null, leaseId: null, figures: {} };
+  await insertAll(
+    queries,
+    decisions,
+    made.map((one) => ({ ...common, ...one })),
+  );
 }
 
 /** Which decisions to read. */

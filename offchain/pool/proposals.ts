@@ -293,6 +293,7 @@ export function createProposer(options: {
       for (const { architecture, reward } of known) {
         if (isMember(architecture, own)) strategy.tell(architecture, reward);
       }
+      await flush(queries);
       await queries.delete(strategyEvents).where(eventsOf(part));
       const search = { strategy, sequence: 0, saved: 0 };
       loaded.set(part, search);

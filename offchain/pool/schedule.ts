@@ -7,7 +7,7 @@ import { and, asc, desc, eq, sql } from "drizzle-orm";
 import { dropCheckpoints } from "./checkpoints.ts";
 import type { Queries } from "./database.ts";
 import { decide, type NewDecision } from "./decisions.ts";
-import { expireLeases, nextLease, type LeaseTask } from "./leases.ts";
+import { expireLeases, nextLeases, type LeaseTask } from "./leases.ts";
 import { assignPart, disbelieve, partitionRule, releasePart, splitFor } from "./parts.ts";
 import { planSweep, type PartView, type Plan } from "./plan.ts";
 import type { Proposer } from "./proposals.ts";
@@ -15,8 +15,8 @@ import type { PoolRules } from "./rules.ts";
 import { leases, miners, parts, roles, sessions, spread, type LeaseRow, type SessionRow } from "./schema.ts";
 
 export interface Schedule {
-  /** The session's lease (`nextLease`). */
-  lease(queries: Queries, session: SessionRow, now: number): Promise<LeaseRow>;
+  /** The sessions' leases (`nextLeases`), in the sessions' order. */
+  lease(queries: Queries, sessions: readonly SessionRow[], now: number): Promise<LeaseRow[]>;
   /** @returns sessions that are to be given a job now */
   sweep(queries: Queries, now: number): Promise<string[]>;
   /** Drops what was not saved: call it after a transaction that used the schedule has failed. */
@@ -46,9 +46,9 @@ export function createSchedule(options: {
   }
 
   return {
-    async lease(queries, session, now) {
+    async lease(queries, wanting, now) {
       if (Math.abs(now - expiredAt) >= EXPIRY_MS) await expire(queries, now);
-      return nextLease(queries, { task, session, now, rules, proposer, expire: () => expire(queries, now) });
+      return nextLeases(queries, { task, sessions: wanting, now, rules, proposer, expire: () => expire(queries, now) });
     },
 
     async sweep(queries, now) {
