@@ -108,7 +108,7 @@ interface Accepted {
   readonly row: Omit<typeof shares.$inferInsert, "taskId"> & Pick<ShareRow, "taskId">;
   readonly digest: Hex;
   readonly sessionId: string;
-  /** MAC/s; null of a trial that was not run to its end */
+  /** MAC/s; null of a trial that ended early without its recipe's leave */
   readonly speed: number | null;
 }
 
@@ -332,8 +332,10 @@ export function createShareDesk(options: {
       await proposer.tell(tx, part, share.architecture, correct / total);
       const macs = trialMacs(share.architecture, share.epochs, descriptor.trainCount);
       const speed = (1000 * macs) / Math.max(1, arrivedAt - lease!.issuedAt);
-      const whole = share.epochs === lease!.settings.epochs;
-      accepted.push({ row, digest, sessionId: lease!.sessionId, speed: whole ? speed : null });
+      const { epochs, earlyStop } = lease!.settings;
+      // A recipe that stops early does so in most of its trials; in any other something has gone wrong.
+      const tells = share.epochs === epochs || (earlyStop !== undefined && share.epochs > 0);
+      accepted.push({ row, digest, sessionId: lease!.sessionId, speed: tells ? speed : null });
       const isBest = correct > best;
       best = Math.max(best, correct);
       return { kind: "accepted", receipt: receipt!, best: isBest, keep: bytes === null };

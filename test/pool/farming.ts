@@ -17,7 +17,7 @@ import {
   type CountedTrial,
   type SchemeTerms,
 } from "../../offchain/pool/points-schemes.ts";
-import { leases, shares } from "../../offchain/pool/schema.ts";
+import { leases, sessions, shares } from "../../offchain/pool/schema.ts";
 import { epochsFault } from "../../offchain/pool/shares.ts";
 import { createRandom } from "../../offchain/protocol/random.ts";
 import { sampleArchitecture } from "../../offchain/search/spaces.ts";
@@ -321,6 +321,8 @@ describe("Farming at a pool's manager", function () {
     expect(refusal.message).to.equal("The share has 3 epochs of the 10 that its lease is for.");
     const [four, ten] = [await early(0, 4), await early(0, 10)];
     await ada.submit(four);
+    const [session] = await pool.database.queries.select().from(sessions);
+    expect(session!.measured, "its speed is known by trials that stop early, too").to.equal(1);
     const whole = await early(2, 10);
     await ada.submit(whole);
     const { trainCount } = DESCRIPTOR;
