@@ -55,7 +55,8 @@ interface WithdrawOptions extends DaemonOptions {
 }
 
 interface DecisionsOptions {
-  readonly stateDir: string;
+  readonly stateDir?: string;
+  readonly database?: string;
   readonly task: bigint;
   readonly after: number;
   readonly limit: number;
@@ -107,19 +108,14 @@ export function register(program: Command, context: Context): void {
   pool
     .command("decisions")
     .description("what a pool that is not running has decided in a task, and why; miners ask a running one")
-    .requiredOption("--state-dir <folder>", "the pool's state, as it was given to pool run")
+    .option("--state-dir <folder>", "the pool's state, as it was given to pool run")
+    .addOption(databaseOption())
     .requiredOption("--task <id>", "the task", taskNumber)
     .option("--after <id>", "only decisions after this one", wholeNumber("--after", 0), 0)
     .option("--limit <n>", "at most so many", wholeNumber("--limit", 1, 100_000), 1000)
     .option("--json", "print JSON")
-    .action(async ({ stateDir, task: taskId, after, limit, json }: DecisionsOptions) => {
-      const dir = join(stateDir, "database");
-      if (!existsSync(dir)) {
-        throw new PonasError("not-found", `There is no pool's database in ${stateDir}.`, {
-          cure: "name the folder that pool run was given, or ~/.ponas/<account>",
-        });
-      }
-      const database = await openPoolDatabase(dir);
+    .action(async ({ stateDir, database: server, task: taskId, after, limit, json }: DecisionsOptions) => {
+      const database = await openPoolDatabase(server ?? folderOf(stateDir));
       try {
         const decisions = await readDecisions(database.queries, { taskId, after, limit });
         const lines = decisions.map(
@@ -136,14 +132,7 @@ export function register(program: Command, context: Context): void {
     .description("manage the pool until stopped: lease trials, check shares, commit, reveal, split")
     .option("--host <address>", "where miners connect", "127.0.0.1")
     .option("--port <n>", "port that miners connect to", wholeNumber("--port", 0, 65_535), 4600)
-    .addOption(
-      new Option(
-        "--database <url>",
-        "PostgreSQL server as postgresql://user:password@host:port/database; without it a folder in --state-dir",
-      )
-        .env("DATABASE_URL")
-        .argParser(serverUrl),
-    )
+    .addOption(databaseOption())
     .option("--seed <n>", "of proposals", wholeNumber("--seed", 0), 0)
     .addOption(
       new Option("--strategy <name>", "how explored networks are chosen")
@@ -240,6 +229,27 @@ export function register(program: Command, context: Context): void {
     } finally {
       unlock();
     }
+  });
+}
+
+function databaseOption(): Option {
+  return new Option(
+    "--database <url>",
+    "PostgreSQL server as postgresql://user:password@host:port/database; without it a folder in --state-dir",
+  )
+    .env("DATABASE_URL")
+    .argParser(serverUrl);
+}
+
+/** The embedded database of a pool that was there before: reading makes none. */
+function folderOf(stateDir: string | undefined): string {
+  if (stateDir === undefined) {
+    throw new PonasError("usage", "Which pool's decisions? Neither --state-dir nor --database is given.");
+  }
+  const dir = join(stateDir, "database");
+  if (existsSync(dir)) return dir;
+  throw new PonasError("not-found", `There is no pool's database in ${stateDir}.`, {
+    cure: "name the folder that pool run was given, or ~/.ponas/<account>",
   });
 }
 
