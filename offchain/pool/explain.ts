@@ -54,15 +54,17 @@ export interface Part {
   readonly derivation: readonly string[];
 }
 
-/** The winning model, evaluated anew. */
-export interface Recomputed {
-  /** null where the file is no model */
-  readonly modelRoot: Hex | null;
-  readonly correct: number;
-  readonly total: number;
-  /** which rule it breaks */
-  readonly malformed: string | null;
-}
+/** The winning model, evaluated anew, or why it could not be: it or the test set is not to be had. */
+export type Recomputed =
+  | {
+      /** null where the file is no model */
+      readonly modelRoot: Hex | null;
+      readonly correct: number;
+      readonly total: number;
+      /** which rule it breaks */
+      readonly malformed: string | null;
+    }
+  | { readonly fault: string };
 
 export interface TaskExplanation {
   readonly task: bigint;
@@ -289,6 +291,8 @@ function checkModel(
   const { modelRoot, correct, total } = block.args;
   if (recomputed === undefined) {
     trusted.push("that the winner's predictions are its model's was not checked here (--recompute does)");
+  } else if ("fault" in recomputed) {
+    disagree("model", `${blockLine(block)}, but its model could not be evaluated anew: ${recomputed.fault}`);
   } else if (recomputed.malformed !== null) {
     disagree("model", `${blockLine(block)}, but its model is malformed: ${recomputed.malformed}`);
   } else if (recomputed.modelRoot !== modelRoot || recomputed.correct !== correct || recomputed.total !== total) {

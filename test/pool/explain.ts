@@ -373,6 +373,11 @@ describe("Explaining the payments of a task", () => {
 
   it("compares the winner's count with the model evaluated anew", async () => {
     const facts = confirmedTask({ pools: [poolOf(file)] });
+    const gone = { fault: "The model did not arrive within 60 s." };
+    const without = await explainTask({ facts, files: fileOf(file), described: DESCRIBED, recomputed: gone });
+    expect(messages(without)).to.have.length(1);
+    expect(messages(without)[0]).to.match(/could not be evaluated anew: The model did not arrive within 60 s\.$/);
+    expect(without.parts, "payments are re-derived all the same").not.to.be.empty;
     const with_ = (recomputed: { correct: number; malformed: string | null }) =>
       explainTask({
         facts,
