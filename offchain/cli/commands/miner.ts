@@ -71,6 +71,7 @@ export function register(program: Command, context: Context): void {
     if ((solo === true) === (pool !== undefined) || (pool === undefined) !== (url === undefined)) {
       throw new PonasError("usage", "A miner runs either with --solo, or with --pool and --url.");
     }
+    if (url !== undefined) checkEndpoint(url);
     if (options.json === true && options.dryRun !== true) {
       throw new PonasError("usage", "--json is for --dry-run: a miner at work tells of itself in its log.", {
         cure: "--log json",
@@ -150,4 +151,12 @@ export function register(program: Command, context: Context): void {
       unlock();
     }
   });
+}
+
+/** Said at once: a link that can never be would be tried again for ever. @throws PonasError usage */
+function checkEndpoint(text: string): void {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !["ws:", "wss:"].includes(url.protocol) || url.hash !== "") {
+    throw new PonasError("usage", `--url takes an endpoint such as ws://127.0.0.1:4600, not "${text}".`);
+  }
 }
