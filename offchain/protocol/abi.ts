@@ -1076,7 +1076,16 @@ export const poolAbi = [
     type: "error",
   },
   { inputs: [{ internalType: "uint256", name: "height", type: "uint256" }], name: "NoSuchBlock", type: "error" },
+  { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "NotAscending", type: "error" },
   { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "NotAttested", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint256", name: "shown", type: "uint256" },
+      { internalType: "uint256", name: "total", type: "uint256" },
+    ],
+    name: "NotContradicted",
+    type: "error",
+  },
   {
     inputs: [
       { internalType: "uint256", name: "taskId", type: "uint256" },
@@ -1096,6 +1105,7 @@ export const poolAbi = [
   },
   { inputs: [], name: "OnlyDisputes", type: "error" },
   { inputs: [], name: "OnlyManager", type: "error" },
+  { inputs: [], name: "OnlyWithoutDisputes", type: "error" },
   { inputs: [], name: "ReentrancyGuardReentrantCall", type: "error" },
   {
     inputs: [
@@ -1482,7 +1492,6 @@ export const taskRegistryAbi = [
           { internalType: "bytes32", name: "modelRoot", type: "bytes32" },
           { internalType: "bytes32", name: "claimSeal", type: "bytes32" },
           { internalType: "bytes", name: "modelCid", type: "bytes" },
-          { internalType: "uint128", name: "sealedStake", type: "uint128" },
           { internalType: "uint128", name: "matchingStake", type: "uint128" },
         ],
         internalType: "struct ITaskRegistry.Commitment",
@@ -1496,6 +1505,17 @@ export const taskRegistryAbi = [
   {
     inputs: [{ internalType: "uint256", name: "taskId", type: "uint256" }],
     name: "confirm",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "bytes32", name: "result", type: "bytes32" },
+      { internalType: "address[]", name: "validators", type: "address[]" },
+    ],
+    name: "contradict",
     outputs: [],
     stateMutability: "nonpayable",
     type: "function",
@@ -1526,7 +1546,6 @@ export const taskRegistryAbi = [
           { internalType: "uint40", name: "openedAt", type: "uint40" },
           { internalType: "uint40", name: "windowEnd", type: "uint40" },
           { internalType: "bytes32", name: "result", type: "bytes32" },
-          { internalType: "uint256", name: "sealedStake", type: "uint256" },
           { internalType: "uint256", name: "matchingStake", type: "uint256" },
           { internalType: "uint256", name: "totalStake", type: "uint256" },
           { internalType: "bool", name: "quorum", type: "bool" },
@@ -2288,7 +2307,16 @@ export const taskRegistryAbi = [
     type: "error",
   },
   { inputs: [{ internalType: "uint256", name: "height", type: "uint256" }], name: "NoSuchBlock", type: "error" },
+  { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "NotAscending", type: "error" },
   { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "NotAttested", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint256", name: "shown", type: "uint256" },
+      { internalType: "uint256", name: "total", type: "uint256" },
+    ],
+    name: "NotContradicted",
+    type: "error",
+  },
   {
     inputs: [
       { internalType: "uint256", name: "taskId", type: "uint256" },
@@ -2305,6 +2333,7 @@ export const taskRegistryAbi = [
     type: "error",
   },
   { inputs: [], name: "OnlyDisputes", type: "error" },
+  { inputs: [], name: "OnlyWithoutDisputes", type: "error" },
   { inputs: [], name: "ReentrancyGuardReentrantCall", type: "error" },
   {
     inputs: [
