@@ -8,6 +8,7 @@ import { BURN_REASONS, CREDIT_REASONS } from "../protocol/abi.ts";
 import type { Address, Hex } from "../protocol/bytes.ts";
 import {
   all,
+  append,
   cite,
   find,
   type BurnReason,
@@ -128,18 +129,21 @@ export async function explainTask(options: {
     const file = posted === null ? undefined : files.get(posted.args.sharesCid);
     const own = await checkSplit({ facts, pool, file, described, signal });
     if (own !== null) {
-      disagreements.push(...own.disagreements);
-      verified.push(...own.verified);
-      trusted.push(...own.trusted);
+      append(disagreements, own.disagreements);
+      append(verified, own.verified);
+      append(trusted, own.trusted);
     }
     const split = own ?? adoptedSplit(pool, file, (message) => disagree("file", message));
     const ofPool = registry.dues.filter(({ account }) => account === pool.pool);
     const derived = derivePool(facts, pool, ofPool, split);
     for (const fault of derived.faults) disagree("payment", `Task ${facts.taskId}: ${fault}.`);
-    floats.push(...derived.floats.map((float) => ({ ...float, pool: pool.pool })));
-    losses.push(...derived.losses);
+    append(
+      floats,
+      derived.floats.map((float) => ({ ...float, pool: pool.pool })),
+    );
+    append(losses, derived.losses);
     const unexplained = split !== null && split.tree === null ? "no tree is known whose root was posted" : undefined;
-    parts.push(...compare(facts, pool.pool, pool.events, derived.dues, disagree, unexplained));
+    append(parts, compare(facts, pool.pool, pool.events, derived.dues, disagree, unexplained));
     checkBurned(`The pool ${pool.pool}`, pool.events, derived.burned, disagree);
   }
   checkModel(facts, recomputed, disagree, verified, trusted);
