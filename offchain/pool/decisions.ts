@@ -24,6 +24,8 @@ export type DecisionKind =
   | "reissue"
   /** a lease ended without a share */
   | "expire"
+  /** searches began anew without what a banned miner had reported */
+  | "disbelieve"
   /** σ_p was looked at; a strong low-reward miner was made ready, or is not any more */
   | "spread"
   | "ready"

@@ -8,7 +8,7 @@ import { dropCheckpoints } from "./checkpoints.ts";
 import type { Queries } from "./database.ts";
 import { decide, type NewDecision } from "./decisions.ts";
 import { expireLeases, nextLeases, type LeaseTask } from "./leases.ts";
-import { assignPart, disbelieve, partitionRule, releasePart, splitFor } from "./parts.ts";
+import { assignPart, disbelieveLiars, partitionRule, releasePart, splitFor } from "./parts.ts";
 import { planSweep, type PartView, type Plan } from "./plan.ts";
 import type { Proposer } from "./proposals.ts";
 import type { PoolRules } from "./rules.ts";
@@ -53,6 +53,7 @@ export function createSchedule(options: {
 
     async sweep(queries, now) {
       await expire(queries, now);
+      await disbelieveLiars(queries, task, proposer, now);
       const moved = partitionRule(rules) === "whole" ? [] : await carryOut(queries, now);
       if (Math.abs(now - cleanedAt) >= CLEANING_MS) {
         cleanedAt = now;
@@ -87,15 +88,12 @@ export function createSchedule(options: {
       const miner = minerOf.get(sessionId)!;
       await releasePart(queries, taskId, part);
       const banned = rows.find((row) => row.part === part)!.bannedAt !== null;
-      if (banned) await disbelieve(queries, taskId, part, proposer);
       made.push({
         kind: "release",
         miner,
         sessionId,
         part,
-        reason: banned
-          ? `Part ${part} is free, and its search begins anew without what ${miner} has reported: it is banned.`
-          : `Part ${part} is free: ${miner} has left.`,
+        reason: `Part ${part} is free: ${miner} ${banned ? "is banned" : "has left"}.`,
         figures: { best, trials },
       });
     }

@@ -6,7 +6,16 @@ import type { PartitionRule } from "../../offchain/pool/parts.ts";
 import { RPC_ERROR, type Decision, type Job } from "../../offchain/pool/messages.ts";
 import { modelRoot, decodeModel } from "../../offchain/evaluation/model.ts";
 import type { Hex } from "../../offchain/protocol/bytes.ts";
-import { checkpoints, parts, sessions, spread, type PartRow } from "../../offchain/pool/schema.ts";
+import {
+  checkpoints,
+  parts,
+  sessions,
+  spread,
+  strategies,
+  strategyEvents,
+  type PartRow,
+} from "../../offchain/pool/schema.ts";
+import type { SearchCounts } from "../../offchain/search/admission.ts";
 import { areDisjoint } from "../../offchain/search/boxes.ts";
 import { isMember, spaceSize, SPACES, type Box } from "../../offchain/search/spaces.ts";
 import { FAST, refusalOf, ScriptedMiner, SLOW } from "./kit/scripted-miner.ts";
@@ -360,8 +369,36 @@ describe("The pool's scheduler", function () {
       expect((await partsOf()).map(({ best, trials, sessionId }) => [best, trials, sessionId])).to.deep.equal(
         Array(4).fill([0, 0, null]),
       );
-      expect((await decisions("release"))[0]!.reason).to.contain("it is banned");
+      expect((await decisions("release"))[0]!.reason).to.contain("is banned");
+      const [told] = await decisions("disbelieve");
+      expect(told!.reason).to.match(
+        /^2 searches begin anew without the 1 trials that 0x\w+ has reported: it is banned\.$/,
+      );
+      await pool.manager.sweep();
+      expect(await decisions("disbelieve"), "once").to.have.length(1);
     });
+  });
+
+  it("takes a banned liar's rewards out of the whole space's search, where it is not divided", async () => {
+    await start({ strategy: "evolution" });
+    await open();
+    const [ada, liar] = [await miner(1).join(), await miner(2).join()];
+    await report(ada, await ada.job(0), 12);
+    await report(liar, await liar.job(0), 20);
+    const told = async (): Promise<number> => {
+      const { queries } = pool.database;
+      const [row] = await queries.select().from(strategies);
+      const events = await queries.select().from(strategyEvents);
+      const { counts } = row!.state as { counts: SearchCounts };
+      return counts.told + events.filter(({ reward }) => reward !== null).length;
+    };
+    expect(await told()).to.equal(2);
+    const trial = await trialOf(await liar.job(1));
+    await refusalOf(liar.submit(trial, { validation: { correct: 30, total: 30 } }));
+    await pool.manager.sweep();
+    expect(await told()).to.equal(1);
+    await report(ada, await ada.job(1), 13);
+    expect(await told()).to.equal(2);
   });
 
   describe("with checkpoints", () => {
