@@ -5,6 +5,8 @@
  * asked for. A share and everything that follows from it is written in one transaction, before the miner hears of it;
  * shares that come while others are being written are written together, each judged as if it had come alone.
  */
+import { isDeepStrictEqual } from "node:util";
+
 import { and, eq, inArray, isNotNull, sql } from "drizzle-orm";
 
 import { isDead, type Architecture } from "../protocol/architecture.ts";
@@ -22,8 +24,9 @@ import type { ModelCheck } from "./model-check.ts";
 import { creditedWork, leaseWork } from "./points-schemes.ts";
 import type { Proposer } from "./proposals.ts";
 import { createBatches, type Serial } from "./serial.ts";
+import type { SignatureCheck } from "./signature-check.ts";
 import { leases, miners, models, sessions, shares, tasks, type LeaseRow, type ShareRow } from "./schema.ts";
-import { digestOf, isSignedBy, shareData, shareReceiptData, type PoolIdentity, type Signer } from "./signatures.ts";
+import { digestOf, shareData, shareReceiptData, type PoolIdentity, type Signer } from "./signatures.ts";
 import { trialMacs, type PoolTaskDescriptor } from "./task.ts";
 
 export type { Evaluate } from "./model-check.ts";
@@ -113,20 +116,21 @@ interface Accepted {
 }
 
 const isSameArchitecture = (a: Architecture, b: Architecture): boolean =>
-  a === b || architectureHash(a) === architectureHash(b);
+  isDeepStrictEqual(a, b) || architectureHash(a) === architectureHash(b);
 
 export function createShareDesk(options: {
   readonly queries: Queries;
   readonly identity: PoolIdentity;
   readonly receiptKey: Signer;
   readonly check: ModelCheck;
+  readonly signatures: SignatureCheck;
   /** the order in which the manager writes */
   readonly writing: Serial;
   readonly clock: () => number;
   /** A share was written whose model is with its miner. */
   readonly onTaken?: () => void;
 }): ShareDesk {
-  const { queries, identity, receiptKey, check, writing, clock, onTaken } = options;
+  const { queries, identity, receiptKey, check, signatures, writing, clock, onTaken } = options;
   const judging = new Map<string, { readonly digest: Hex; readonly verdict: Promise<Verdict> }>();
   const take = createBatches<ShareTask, Piece, Verdict | Undecided>({
     turn: writing,
@@ -200,7 +204,7 @@ export function createShareDesk(options: {
     const { share, signature } = signed;
     const { taskId, lease, modelRoot } = share;
     const arrivedAt = clock();
-    const isSigned = await isSignedBy(miner, shareData(identity, share), signature);
+    const isSigned = await signatures.isSigned(miner, digest, signature);
     const receipt = isSigned
       ? await receiptKey.sign(shareReceiptData(identity, { taskId, miner, lease, modelRoot, share: digest }))
       : null;
