@@ -1,6 +1,7 @@
 import { join } from "node:path";
 
 import { Option, type Command } from "commander";
+import { isAddress } from "viem";
 
 import { measureMiner } from "../../agents/benchmark.ts";
 import { connectToPool } from "../../agents/pool-connection.ts";
@@ -72,6 +73,9 @@ export function register(program: Command, context: Context): void {
       throw new PonasError("usage", "A miner runs either with --solo, or with --pool and --url.");
     }
     if (url !== undefined) checkEndpoint(url);
+    if (pool !== undefined && !isAddress(pool, { strict: false })) {
+      throw new PonasError("usage", `--pool takes a contract's address of 0x and 40 hex digits, not "${pool}".`);
+    }
     if (options.json === true && options.dryRun !== true) {
       throw new PonasError("usage", "--json is for --dry-run: a miner at work tells of itself in its log.", {
         cure: "--log json",

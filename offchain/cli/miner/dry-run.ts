@@ -126,9 +126,13 @@ function taskText(task: PlannedTask, alone: boolean): string {
   const pay = alone
     ? `${formatAmount(payIfWon)} if it wins, with ${formatAmount(bonds)} of bonds put down and a fee of ${formatAmount(commitFee)}`
     : `${formatAmount(payIfWon)} among the pool's miners by their points if it wins, 1 % of them being worth ${formatAmount(payIfWon / 100n)}`;
+  const chance =
+    commitments === 0
+      ? "nobody has committed yet"
+      : `${formatAmount(expectedPay)} were it as likely to win as ${commitments === 1 ? "the one that has" : `each of the ${commitments} that have`} committed`;
   return [
     `${task.chosen ? "*" : "-"} task ${task.task}${title === null ? "" : ` (${title})`}: reward ${formatAmount(reward)}, ${secondsLeft} s of training left, ${trials}`,
-    `    pays ${pay}; ${formatAmount(expectedPay)} were it as likely to win as each of the ${commitments} that have committed`,
+    `    pays ${pay}; ${chance}`,
     ...(task.passedOver === null ? [] : [`    left alone: ${task.passedOver}`]),
   ].join("\n");
 }
