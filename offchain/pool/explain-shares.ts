@@ -342,15 +342,9 @@ function sayTrusted(file: SharesFile, scheme: PointsScheme, { facts, trusted }: 
       (count) => `that the models of ${count} were not there to be counted on the test set is the manager's word`,
     );
   }
-  trusted.push(
-    "that no accepted share is left out, and what each lease was for (its kind, its parent, its epochs): each miner can " +
-      "compare its own jobs and receipts",
-  );
-  trusted.push("that the audits' secret is the one whose hash the miners' jobs named: each miner can compare");
-}
-
-function sourceOf({ kind, parent }: ListedShare, follows: number): string {
-  return kind === "explore" ? `chance is ${follows}` : `its parent, lease ${parent}, has ${follows}`;
+  trusted.push("that no accepted share is left out: every miner holds its own receipts against the file");
+  trusted.push("what each lease was for (its kind, its parent, its epochs): its miner knows its job");
+  trusted.push("what audits have found, and that their secret is the one whose hash stood in the miners' jobs");
 }
 
 /** How one share comes to its points. */
