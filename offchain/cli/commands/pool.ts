@@ -34,6 +34,7 @@ import {
   type DaemonOptions,
   type TermsOptions,
 } from "../context.ts";
+import { addObjectionCommands } from "./pool-objections.ts";
 
 interface CreateOptions extends DaemonOptions {
   readonly title: string;
@@ -126,6 +127,8 @@ export function register(program: Command, context: Context): void {
         await database.close();
       }
     });
+
+  addObjectionCommands(pool, context);
 
   const run = pool
     .command("run")
