@@ -347,6 +347,10 @@ function sayTrusted(file: SharesFile, scheme: PointsScheme, { facts, trusted }: 
   trusted.push("what audits have found, and that their secret is the one whose hash stood in the miners' jobs");
 }
 
+function sourceOf({ kind, parent }: ListedShare, follows: number): string {
+  return kind === "explore" ? `chance is ${follows}` : `its parent, lease ${parent}, has ${follows}`;
+}
+
 /** How one share comes to its points. */
 function lineOf({ listed, trial }: Share, points: bigint): string {
   const { lease, kind, reason, taskId } = listed;
