@@ -126,7 +126,7 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
     signatures,
     writing,
     clock,
-    onTaken: () => auditing.wake(),
+    onDrawn: () => auditing.wake(),
   });
   const links = createSessions({
     queries,

@@ -127,17 +127,19 @@ export function createShareDesk(options: {
   /** the order in which the manager writes */
   readonly writing: Serial;
   readonly clock: () => number;
-  /** A share was written whose model is with its miner. */
-  readonly onTaken?: () => void;
+  /** A share was written whose model is to be asked for. */
+  readonly onDrawn?: () => void;
 }): ShareDesk {
-  const { queries, identity, receiptKey, check, signatures, writing, clock, onTaken } = options;
+  const { queries, identity, receiptKey, check, signatures, writing, clock, onDrawn } = options;
   const judging = new Map<string, { readonly digest: Hex; readonly verdict: Promise<Verdict> }>();
   const take = createBatches<ShareTask, Piece, Verdict | Undecided>({
     turn: writing,
     most: MAX_TOGETHER,
     async work(task, pieces) {
       try {
-        return await queries.transaction((tx) => takeTogether(tx, task, pieces));
+        const { verdicts, accepted } = await queries.transaction((tx) => takeTogether(tx, task, pieces));
+        if (accepted.some(({ row }) => row.audit === "due")) onDrawn?.();
+        return verdicts;
       } catch (error) {
         task.proposer.forget();
         throw error;
@@ -209,9 +211,7 @@ export function createShareDesk(options: {
       ? await receiptKey.sign(shareReceiptData(identity, { taskId, miner, lease, modelRoot, share: digest }))
       : null;
     const piece: Piece = { miner, signed, digest, receipt, gained: false, bytes: null, arrivedAt };
-    const verdict = await decide(task, piece, fetchModel);
-    if (verdict.kind === "accepted" && verdict.keep) onTaken?.();
-    return verdict;
+    return decide(task, piece, fetchModel);
   }
 
   async function decide(
@@ -250,7 +250,7 @@ export function createShareDesk(options: {
     tx: Queries,
     task: ShareTask,
     pieces: readonly Piece[],
-  ): Promise<(Verdict | Undecided)[]> {
+  ): Promise<{ verdicts: (Verdict | Undecided)[]; accepted: readonly Accepted[] }> {
     const { taskId, descriptor, audit, proposer } = task;
     const roots = pieces.map(({ signed }) => signed.share.modelRoot);
     const leased = await tx
@@ -349,7 +349,7 @@ export function createShareDesk(options: {
       for (const piece of pieces) verdicts.push(await judgeOne(piece));
     });
     await write(tx, accepted);
-    return verdicts;
+    return { verdicts, accepted };
   }
 
   async function write(tx: Queries, accepted: readonly Accepted[]): Promise<void> {
