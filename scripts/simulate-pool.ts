@@ -2,7 +2,7 @@
  * Measures the pool on simulated histories (test/pool/simulation), one experiment after another, and writes what it
  * measured to docs/experiments/pool/NAME.json. Seeds that are there already are kept, so a run that was stopped goes on.
  *
- *   node scripts/simulate-pool.ts [record | churn | speed | weak | pay | identities | liars | crowd]… [--seeds 20]
+ *   node scripts/simulate-pool.ts [record | churn | nine | weak | identities | liars | crowd]… [--seeds 20]
  *                                 [--from 0] [--minutes 10]
  */
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
@@ -13,7 +13,7 @@ import prettier from "prettier";
 
 import { churnTask } from "../test/pool/simulation/churn.ts";
 import { crowd } from "../test/pool/simulation/crowd.ts";
-import { identities, lying, payPerWork, speedUp, weakMiners, type World } from "../test/pool/simulation/experiments.ts";
+import { identities, lying, nineMiners, weakMiners, type World } from "../test/pool/simulation/experiments.ts";
 import { createMemoryDatabase } from "../test/pool/simulation/memory-database.ts";
 import { readTrials, recordTrials, TRIALS_FILE } from "../test/pool/simulation/recorded-trials.ts";
 
@@ -34,9 +34,9 @@ const EXPERIMENTS: Record<string, (world: World, seed: number) => Promise<object
     with: await churnTask({ ...world, seed, backups: true }),
     without: await churnTask({ ...world, seed, backups: false }),
   }),
-  speed: (world, seed) => speedUp(world, { seed, trialsAlone: 12 }),
+  nine: (world, seed) => nineMiners(world, { seed, trialsEach: 8 }),
   async weak(world, seed) {
-    const options = { seed, trialsStrong: 4, weak: [], strategy: true };
+    const options = { seed, trialsStrong: 6, weak: [], strategy: true };
     const strong = await weakMiners(world, options);
     const order = strong.byPart.map((best, part) => ({ best, part })).sort((a, b) => b.best - a.best);
     const weak = order.slice(0, 2).map(({ part }) => part);
@@ -44,22 +44,22 @@ const EXPERIMENTS: Record<string, (world: World, seed: number) => Promise<object
     const strategy = await weakMiners(world, { ...options, weak });
     return { lucky: weak, strong, without, strategy };
   },
-  pay: (world, seed) => payPerWork(world, { seed, trialsEach: 3 }),
   async identities(world, seed) {
     const one = await identities(world, { seed, accounts: 1, trialsOfMachine: 8 });
     const ten = await identities(world, { seed, accounts: 10, trialsOfMachine: 8 });
-    return { one: plain(one), ten: plain(ten) };
+    return { one: plain(one.pay), ten: plain(ten.pay), tenAsOne: plain(ten.asOne) };
   },
   async liars(world, seed) {
     const common = { seed, trialsEach: 4 };
-    const run = async (lies?: { rate: number; honestFirst: number; time: number }) => {
+    const run = async (lies?: { rate: number; honestFirst: number; time: number; unseen?: boolean }) => {
       const { pay, ...rest } = await lying(world, lies === undefined ? common : { ...common, lies });
       return { ...rest, pay: plain(pay) };
     };
     return {
       honest: await run(),
       always: await run({ rate: 1, honestFirst: 0, time: 0.1 }),
-      sometimes: await run({ rate: 0.2, honestFirst: 3, time: 0.1 }),
+      sometimes: await run({ rate: 0.2, honestFirst: 3, time: 0.1, unseen: true }),
+      later: await run({ rate: 0.5, honestFirst: 8, time: 0.1, unseen: true }),
     };
   },
   crowd: (world, seed) => crowd(world, { seed, miners: 1000 }),

@@ -68,30 +68,6 @@ const risesOf = ({ acknowledged }: History): Rise[] => {
   return rises;
 };
 
-const PARTITION = { partition: "disjoint", subspaces: 0, strongTrials: 2 } as const;
-
-/** How long a pool of nine equal miners takes to what one of them reaches alone, as a part of its time; null: never. */
-export async function speedUp(
-  { database, trials }: World,
-  { seed, trialsAlone }: { readonly seed: number; readonly trialsAlone: number },
-): Promise<{ seed: number; solo: Rise; pool: number | null; best: number; shares: number }> {
-  const alone = mineAlone(trials, { seed, speed: speedFor(trialsAlone, PHASE_MS), ms: PHASE_MS });
-  const solo = alone.rises.at(-1)!;
-  // Beyond the whole phase of the solo miner nothing is asked, and two thirds of it is long enough to see a miss.
-  const history = await runHistory({
-    database,
-    trials,
-    seed,
-    phaseMs: Math.round((PHASE_MS * 2) / 3),
-    miners: Array.from({ length: 9 }, (_, at) => miner(at, trialsAlone)),
-    ...QUIET,
-    rules: { ...QUIET.rules, ...PARTITION },
-  });
-  const rises = risesOf(history);
-  const reached = rises.find(({ correct }) => correct >= solo.correct);
-  return { seed, solo, pool: reached?.at ?? null, best: rises.at(-1)!.correct, shares: history.shares.length };
-}
-
 /** Nine subspaces by Algorithm 1; `weak` miners have a tenth of the others' speed. */
 export async function weakMiners(
   { database, trials }: World,
@@ -162,7 +138,10 @@ export function payOf(history: History, trials: RecordedTrials): Map<string, Map
   );
 }
 
-/** One machine as one account, and as ten that take turns on it, beside three honest miners of half its speed each. */
+/**
+ * What one machine earns as so many accounts that take turns on it, beside three honest miners of half its speed each;
+ * `asOne`: if the very same trials were one account's.
+ */
 export async function identities(
   { database, trials }: World,
   {
@@ -170,7 +149,7 @@ export async function identities(
     accounts,
     trialsOfMachine,
   }: { readonly seed: number; readonly accounts: number; readonly trialsOfMachine: number },
-): Promise<Map<string, number>> {
+): Promise<{ pay: Map<string, number>; asOne: Map<string, number> }> {
   const machine: Machine = { freeAt: 0 };
   const split = Array.from({ length: accounts }, (_, at) => miner(at, trialsOfMachine, { machine }));
   const others = [20, 21, 22].map((at) => miner(at, trialsOfMachine / 2));
@@ -184,19 +163,27 @@ export async function identities(
     rules: { ...QUIET.rules, strongTrials: 0.01, leaseSlack: 40 },
   });
   const own = new Set(split.map(({ signer }) => signer.address as string));
-  return new Map(
-    [...payOf(history, trials)].map(([scheme, pays]) => [
-      scheme,
-      [...pays].reduce((sum, [account, pay]) => sum + (own.has(account) ? pay : 0), 0),
-    ]),
-  );
+  const payOfMachine = (of: History): Map<string, number> =>
+    new Map(
+      [...payOf(of, trials)].map(([scheme, pays]) => [
+        scheme,
+        [...pays].reduce((sum, [account, pay]) => sum + (own.has(account) ? pay : 0), 0),
+      ]),
+    );
+  const { address } = split[0]!.signer;
+  const shares = history.shares.map((share) => (own.has(share.miner) ? { ...share, miner: address } : share));
+  return { pay: payOfMachine(history), asOne: payOfMachine({ ...history, shares }) };
 }
 
-/** What a miner is paid that lies so, beside three honest miners of its speed; `lies` undefined: the honest one's pay. */
+/**
+ * What a miner is paid that lies so, beside three honest miners of its speed; `lies` undefined: the honest one's pay.
+ * `kept` is the chance that none of its invented shares is drawn, so that the pay of an `unseen` liar times it is the
+ * expectation over all draws: one that is caught has nothing.
+ */
 export async function lying(
   { database, trials }: World,
   { seed, lies, trialsEach }: { readonly seed: number; readonly lies?: Lies; readonly trialsEach: number },
-): Promise<{ pay: Map<string, number>; banned: boolean; invented: number }> {
+): Promise<{ pay: Map<string, number>; banned: boolean; invented: number; kept: number }> {
   const liar = miner(0, trialsEach, lies === undefined ? {} : { lies });
   const history = await runHistory({
     database,
@@ -211,18 +198,34 @@ export async function lying(
   return {
     pay: new Map([...payOf(history, trials)].map(([scheme, pays]) => [scheme, pays.get(address) ?? 0])),
     banned: history.banned.has(address),
-    invented: history.acknowledged.filter(({ invented }) => invented).length,
+    invented: history.shares.filter(({ invented }) => invented).length,
+    kept: history.shares.reduce((kept, { invented, chance }) => (invented ? kept * (1 - chance / 1e6) : kept), 1),
   };
 }
 
-/**
- * Pay of nine equal miners per unit of their verified work in one task whose reward is 1, as a pool and each on its
- * own; nine others like them mine alone in both cases. Who has the best network on the test set gets the reward.
- */
-export async function payPerWork(
+/** One task of nine equal miners as a pool, and of the same nine on their own. */
+export interface NineMiners {
+  readonly seed: number;
+  readonly shares: number;
+  /** what the first of them reaches alone by the end of the phase, and when */
+  readonly solo: Rise;
+  /** when the pool has as much, in milliseconds of the phase; null: never */
+  readonly pool: number | null;
+  /** validation images that the pool's best network has right at the end */
+  readonly best: number;
+  /** whether the pool has the best network of all on the test set, and so the reward, which is 1 */
+  readonly won: boolean;
+  /** pay of each per unit of its verified work, by scheme; one unit is the mean of the nine in the phase */
+  readonly pay: Readonly<Record<string, readonly number[]>>;
+  /** the same where each mines alone */
+  readonly payAlone: readonly number[];
+}
+
+/** Nine others like them mine alone in both cases; who has the best network on the test set gets the reward. */
+export async function nineMiners(
   { database, trials }: World,
   { seed, trialsEach }: { readonly seed: number; readonly trialsEach: number },
-): Promise<{ seed: number; won: boolean; pool: Record<string, number[]>; alone: number[] }> {
+): Promise<NineMiners> {
   const history = await runHistory({
     database,
     trials,
@@ -230,31 +233,38 @@ export async function payPerWork(
     phaseMs: PHASE_MS,
     miners: Array.from({ length: 9 }, (_, at) => miner(at, trialsEach)),
     ...QUIET,
-    rules: { ...QUIET.rules, ...PARTITION },
+    rules: { ...QUIET.rules, partition: "disjoint", strongTrials: 2 },
   });
+  const speed = speedFor(trialsEach, PHASE_MS);
+  const alone = Array.from({ length: 18 }, (_, at) =>
+    mineAlone(trials, { seed: seed * 100 + at, speed, ms: PHASE_MS }),
+  );
+  const rises = risesOf(history);
+  const solo = alone[0]!.rises.at(-1)!;
+
+  const scores = alone.map(({ best }) => trials.testCorrect(best));
+  const winner = scores.indexOf(Math.max(...scores));
+  const best = history.shares.reduce((most, share) => (share.correct > most.correct ? share : most));
+  const score = trials.testCorrect((best.share as { architecture: Architecture }).architecture);
+  const won = score >= Math.max(...scores.slice(9));
   const works = new Map<string, number>();
   for (const { miner: account, work } of history.shares) works.set(account, (works.get(account) ?? 0) + Number(work));
   const accounts = history.miners.map(({ spec }) => spec.signer.address as string);
-  // Work in units of the nine's mean, so that one unit is what a miner does in the phase.
   const mean = [...works.values()].reduce((sum, work) => sum + work, 0) / accounts.length;
-  const speed = speedFor(trialsEach, PHASE_MS);
-  const solo = Array.from({ length: 18 }, (_, at) => mineAlone(trials, { seed: seed * 100 + at, speed, ms: PHASE_MS }));
-  const scores = solo.map(({ best }) => trials.testCorrect(best));
-  const meanAlone = solo.reduce((sum, { work }) => sum + work, 0) / solo.length;
-  const winner = scores.indexOf(Math.max(...scores));
-  const best = history.shares.reduce((most, share) => (share.correct > most.correct ? share : most));
-  const poolScore = trials.testCorrect((best.share as { architecture: Architecture }).architecture);
-  const won = poolScore >= Math.max(...scores.slice(9));
-  const pool = Object.fromEntries(
-    [...payOf(history, trials)].map(([scheme, pays]) => [
-      scheme,
-      accounts.map((account) => (won ? ((pays.get(account) ?? 0) * mean) / (works.get(account) ?? mean) : 0)),
-    ]),
-  );
+  const meanAlone = alone.reduce((sum, { work }) => sum + work, 0) / alone.length;
   return {
     seed,
+    shares: history.shares.length,
+    solo,
+    pool: rises.find(({ correct }) => correct >= solo.correct)?.at ?? null,
+    best: best.correct,
     won,
-    pool,
-    alone: accounts.map((_, at) => (at === winner ? meanAlone / solo[at]!.work : 0)),
+    pay: Object.fromEntries(
+      [...payOf(history, trials)].map(([scheme, pays]) => [
+        scheme,
+        accounts.map((account) => (won ? ((pays.get(account) ?? 0) * mean) / (works.get(account) ?? mean) : 0)),
+      ]),
+    ),
+    payAlone: accounts.map((_, at) => (at === winner ? meanAlone / alone[at]!.work : 0)),
   };
 }

@@ -26,6 +26,8 @@ export interface Lies {
   readonly honestFirst: number;
   /** how long an invented trial takes, as a part of a true one */
   readonly time: number;
+  /** no audit shows them: the chance that one would have is in the shares, and the expectation follows from it */
+  readonly unseen?: boolean;
 }
 
 export interface MinerSpec {
@@ -297,7 +299,11 @@ export function createSimulatedMiner(spec: MinerSpec, world: MinerWorld): Simula
       ? modelRoot(modelOf(architecture, lease))
       : (`0x${tag(`${world.seed}/${lease}/${name}`).slice(2)}` as Hex);
     // An invented trial has no trained model: what there is knows nothing, and is right by chance.
-    models.set(root, { architecture, lease, correct: invented ? Math.round(world.validationCount / 10) : truly });
+    models.set(root, {
+      architecture,
+      lease,
+      correct: invented && spec.lies?.unseen !== true ? Math.round(world.validationCount / 10) : said,
+    });
     const share: Share = {
       taskId,
       lease,
