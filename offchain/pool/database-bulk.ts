@@ -2,7 +2,15 @@
  * Many rows in one statement whose text does not depend on their number: it is prepared once, and its values travel as
  * one parameter.
  */
-import { getTableColumns, getTableName, sql, type Column, type InferInsertModel, type SQL } from "drizzle-orm";
+import {
+  getTableColumns,
+  getTableName,
+  sql,
+  type Column,
+  type InferInsertModel,
+  type InferSelectModel,
+  type SQL,
+} from "drizzle-orm";
 import type { PgTable } from "drizzle-orm/pg-core";
 
 import type { Queries } from "./database.ts";
@@ -33,7 +41,32 @@ export async function insertAll<Table extends PgTable>(
   table: Table,
   rows: readonly InferInsertModel<Table>[],
 ): Promise<void> {
-  if (rows.length === 0) return;
+  if (rows.length > 0) await tx.execute(insertion(table, rows));
+}
+
+/** `insertAll`, and the values that the database gave to the columns. */
+export async function insertAllReturning<Table extends PgTable, Key extends keyof InferSelectModel<Table> & string>(
+  tx: Queries,
+  table: Table,
+  rows: readonly InferInsertModel<Table>[],
+  keys: readonly Key[],
+): Promise<Pick<InferSelectModel<Table>, Key>[]> {
+  if (rows.length === 0) return [];
+  const all = getTableColumns(table);
+  const names = sql.raw(keys.map((key) => `"${all[key]!.name}"`).join(", "));
+  const { rows: given } = (await tx.execute(sql`${insertion(table, rows)} RETURNING ${names}`)) as unknown as {
+    rows: Record<string, unknown>[];
+  };
+  return given.map(
+    (row) =>
+      Object.fromEntries(keys.map((key) => [key, all[key]!.mapFromDriverValue(row[all[key]!.name])])) as Pick<
+        InferSelectModel<Table>,
+        Key
+      >,
+  );
+}
+
+function insertion<Table extends PgTable>(table: Table, rows: readonly InferInsertModel<Table>[]): SQL {
   const all = getTableColumns(table);
   const columns = Object.keys(rows[0]!).map((key) => [key, all[key]!] as const);
   const names = sql.raw(columns.map(([, { name }]) => `"${name}"`).join(", "));
@@ -43,9 +76,7 @@ export async function insertAll<Table extends PgTable>(
       Object.fromEntries(columns.map(([key, { name }]) => [name, plain((row as Record<string, unknown>)[key])])),
     ),
   );
-  await tx.execute(
-    sql`INSERT INTO ${sql.identifier(getTableName(table))} (${names}) SELECT ${names} FROM ${from} ORDER BY given.n`,
-  );
+  return sql`INSERT INTO ${sql.identifier(getTableName(table))} (${names}) SELECT ${names} FROM ${from} ORDER BY given.n`;
 }
 
 const plain = (value: unknown): unknown => (typeof value === "bigint" ? value.toString() : value);

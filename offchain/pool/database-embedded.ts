@@ -96,7 +96,13 @@ async function startThread(dir: string, name: string): Promise<DatabaseThread> {
   });
   // An open database alone keeps no process running; a question that waits for its answer does.
   worker.unref();
-  const client = new Client({ stream: () => stream, ssl: false, user: "postgres", database: "postgres" } as object);
+  const client = new Client({
+    stream: () => stream,
+    ssl: false,
+    user: "postgres",
+    database: "postgres",
+    pipeline: true,
+  } as object);
   client.on("error", () => undefined);
   await client.connect();
   return {

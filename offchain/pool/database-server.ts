@@ -330,7 +330,8 @@ function parseServerUrl(url: string, timing: ServerTiming): { name: string; newC
       query_timeout: timing.statementMs,
       keepAlive: true,
       keepAliveInitialDelayMillis: 10_000,
-    });
+      pipeline: true,
+    } as object);
   let client: Client;
   try {
     client = newClient();

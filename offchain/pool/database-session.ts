@@ -101,9 +101,12 @@ class LinkSession<Connection> extends NodePgSession<Record<string, unknown>, Rel
     return this.#link.alone(async (on) => {
       const session = new LinkSession(this.#link, on, this.#dialect, this.#relations);
       const tx = new NodePgTransaction(this.#dialect, session, this.#relations);
-      await tx.execute(sql`begin`);
+      // It is on its way before anything else is, which need not wait for its answer.
+      const begun = this.#link.run(on, { text: "begin" }, []);
+      begun.catch(() => undefined);
       try {
         const result = await work(tx as never);
+        await begun;
         await tx.execute(sql`commit`);
         return result;
       } catch (error) {

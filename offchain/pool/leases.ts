@@ -9,7 +9,7 @@ import type { Address } from "../protocol/bytes.ts";
 import type { TrainingSettings } from "../training/settings.ts";
 import { checkpointOf, settingsAfter } from "./checkpoints.ts";
 import type { Queries } from "./database.ts";
-import { given, insertAll, isAnyOf } from "./database-bulk.ts";
+import { given, insertAllReturning, isAnyOf } from "./database-bulk.ts";
 import { decide, type DecisionKind, type NewDecision } from "./decisions.ts";
 import type { Job } from "./messages.ts";
 import { heldPart, partFor, partitionRule, releasePart, type PartitionTask } from "./parts.ts";
@@ -150,20 +150,24 @@ export async function nextLeases(
   const wanting = options.sessions.filter(({ id }) => !kept.has(id));
   if (wanting.length === 0) return ids.map((id) => kept.get(id)!);
 
-  const known = await queries
-    .select()
-    .from(roles)
-    .where(and(eq(roles.taskId, taskId), isAnyOf(roles.sessionId, ids)));
+  const [known, isAnyLeft] = await Promise.all([
+    queries
+      .select()
+      .from(roles)
+      .where(and(eq(roles.taskId, taskId), isAnyOf(roles.sessionId, ids))),
+    isAnyLeftOver(queries, taskId, rules),
+  ]);
   const roleOf = new Map(known.map((role) => [role.sessionId, role]));
-  const isAnyLeft = await isAnyLeftOver(queries, taskId, rules);
   let best: Promise<ShareRow | undefined> | undefined;
-  const rows: (typeof leases.$inferInsert)[] = [];
+  const rows: Omit<LeaseRow, "id">[] = [];
   const made: NewDecision[] = [];
   await proposer.together(queries, async () => {
     for (const session of wanting) rows.push(await rowFor(session));
   });
-  await insertAll(queries, leases, rows);
-  for (const row of await lastLeases(queries, taskId, ids)) kept.set(row.sessionId, row);
+  const rowOf = new Map(rows.map((row) => [row.sessionId, row]));
+  for (const { id, sessionId } of await insertAllReturning(queries, leases, rows, ["id", "sessionId"])) {
+    kept.set(sessionId, { id, ...rowOf.get(sessionId)! });
+  }
   const leaseOf = ({ sessionId, kind }: NewDecision): number | undefined =>
     isOfLease(kind) ? kept.get(sessionId!)!.id : undefined;
   await decide(
@@ -174,7 +178,7 @@ export async function nextLeases(
   );
   return ids.map((id) => kept.get(id)!);
 
-  async function rowFor(session: SessionRow): Promise<typeof leases.$inferInsert> {
+  async function rowFor(session: SessionRow): Promise<Omit<LeaseRow, "id">> {
     const { strong, part } = await roleFor(session);
     const parent = strong ? undefined : await (best ??= bestShare(queries, taskId));
     const terms =
@@ -189,6 +193,9 @@ export async function nextLeases(
       epochsBefore: 0,
       ...terms,
       state: "live",
+      epoch: 0,
+      shareDigest: null,
+      refusal: null,
       issuedAt: now,
       heartbeatBy: now + rules.heartbeatMs,
       endsAt: Math.round(Math.min(task.endsAt, now + Math.max(rules.minLeaseMs, rules.leaseSlack * expected))),
@@ -356,9 +363,13 @@ export async function nextLeases(
 const isOfLease = (kind: DecisionKind): boolean => kind === "explore" || kind === "exploit" || kind === "reissue";
 
 /** The last lease that each session had in a task. */
-async function lastLeases(queries: Queries, taskId: bigint, sessionIds: readonly string[]): Promise<LeaseRow[]> {
+async function lastLeases(
+  queries: Queries,
+  taskId: bigint,
+  sessionIds: readonly string[],
+): Promise<Pick<LeaseRow, "id" | "sessionId" | "state" | "endsAt">[]> {
   return queries
-    .select()
+    .select({ id: leases.id, sessionId: leases.sessionId, state: leases.state, endsAt: leases.endsAt })
     .from(leases)
     .where(
       sql`${leases.id} IN (

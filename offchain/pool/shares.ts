@@ -252,38 +252,28 @@ export function createShareDesk(options: {
     pieces: readonly Piece[],
   ): Promise<{ verdicts: (Verdict | Undecided)[]; accepted: readonly Accepted[] }> {
     const { taskId, descriptor, audit, proposer } = task;
+    const ids = pieces.map(({ signed }) => signed.share.lease);
     const roots = pieces.map(({ signed }) => signed.share.modelRoot);
-    const leased = await tx
-      .select()
-      .from(leases)
-      .where(
-        isAnyOf(
-          leases.id,
-          pieces.map(({ signed }) => signed.share.lease),
-        ),
-      );
-    const leaseOf = new Map(leased.map((lease) => [lease.id, lease]));
-    const [taskRow] = await tx.select({ closed: tasks.closed }).from(tasks).where(eq(tasks.taskId, taskId));
-    const taken = new Set(
-      (
-        await tx
-          .select({ modelRoot: shares.modelRoot })
-          .from(shares)
-          .where(and(eq(shares.taskId, taskId), isAnyOf(shares.modelRoot, roots)))
-      ).map(({ modelRoot }) => modelRoot),
-    );
     const of = [...new Set(pieces.map(({ miner }) => miner))];
-    const banned = new Map(
-      (
-        await tx
-          .select({ address: miners.address, reason: miners.banReason })
-          .from(miners)
-          .where(and(isAnyOf(miners.address, of), isNotNull(miners.bannedAt)))
-      ).map(({ address, reason }) => [address, reason!]),
-    );
+    const [leased, [taskRow], known, barred, atRisk, bestBefore] = await Promise.all([
+      tx.select().from(leases).where(isAnyOf(leases.id, ids)),
+      tx.select({ closed: tasks.closed }).from(tasks).where(eq(tasks.taskId, taskId)),
+      tx
+        .select({ modelRoot: shares.modelRoot })
+        .from(shares)
+        .where(and(eq(shares.taskId, taskId), isAnyOf(shares.modelRoot, roots))),
+      tx
+        .select({ address: miners.address, reason: miners.banReason })
+        .from(miners)
+        .where(and(isAnyOf(miners.address, of), isNotNull(miners.bannedAt))),
+      workAtRisk(tx, taskId, of),
+      bestShare(tx, taskId),
+    ]);
+    const leaseOf = new Map(leased.map((lease) => [lease.id, lease]));
+    const taken = new Set(known.map(({ modelRoot }) => modelRoot));
+    const banned = new Map(barred.map(({ address, reason }) => [address, reason!]));
     const parents = await parentsOf(tx, leased);
-    const atRisk = await workAtRisk(tx, taskId, of);
-    let best = (await bestShare(tx, taskId))?.correct ?? -1;
+    let best = bestBefore?.correct ?? -1;
     const accepted: Accepted[] = [];
     const verdicts: (Verdict | Undecided)[] = [];
 
@@ -354,35 +344,39 @@ export function createShareDesk(options: {
 
   async function write(tx: Queries, accepted: readonly Accepted[]): Promise<void> {
     if (accepted.length === 0) return;
-    await tx
-      .update(leases)
-      .set({ state: "done", shareDigest: sql`given.digest` })
-      .from(
-        given(
-          [
-            ["id", "bigint"],
-            ["digest", "text"],
-          ],
-          accepted.map(({ row, digest }) => ({ id: row.leaseId, digest })),
-        ),
-      )
-      .where(sql`${leases.id} = given.id`);
-    await insertAll(
-      tx,
-      shares,
-      accepted.map(({ row }) => row),
-    );
     // A session's speeds one after another; nearly always there is one.
     let speeds = accepted.filter(({ speed }) => speed !== null);
-    while (speeds.length > 0) {
-      const now = new Map(speeds.toReversed().map((one) => [one.sessionId, one]));
-      await measure(tx, [...now.values()]);
-      speeds = speeds.filter((one) => now.get(one.sessionId) !== one);
+    const firsts = (): Accepted[] => [...new Map(speeds.toReversed().map((one) => [one.sessionId, one])).values()];
+    const now = firsts();
+    await Promise.all([
+      tx
+        .update(leases)
+        .set({ state: "done", shareDigest: sql`given.digest` })
+        .from(
+          given(
+            [
+              ["id", "bigint"],
+              ["digest", "text"],
+            ],
+            accepted.map(({ row, digest }) => ({ id: row.leaseId, digest })),
+          ),
+        )
+        .where(sql`${leases.id} = given.id`),
+      insertAll(
+        tx,
+        shares,
+        accepted.map(({ row }) => row),
+      ),
+      measure(tx, now),
+    ]);
+    for (let done = now; (speeds = speeds.filter((one) => !done.includes(one))).length > 0;) {
+      await measure(tx, (done = firsts()));
     }
   }
 
   /** The claimed speed of the benchmark counts for nothing once there is a measured one. */
   async function measure(tx: Queries, of: readonly Accepted[]): Promise<void> {
+    if (of.length === 0) return;
     await tx
       .update(sessions)
       .set({
