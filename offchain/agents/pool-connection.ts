@@ -10,6 +10,7 @@ import {
   CLOSE,
   MANAGER_METHODS,
   MAX_MESSAGE_BYTES,
+  MAX_STANDINGS,
   MINER_METHODS,
   MODEL_CHUNK_BYTES,
   RPC_ERROR,
@@ -18,6 +19,7 @@ import {
   type Job,
   type PointsReceipt,
   type Share,
+  type ShareStanding,
   type SignedShare,
   type Target,
 } from "../pool/messages.ts";
@@ -77,6 +79,11 @@ export interface PoolConnection {
    * @throws PonasError unavailable where the link does not come up within `requestMs`: keep the receipts of `onReceipt`
    */
   receipt(taskId: bigint): Promise<PointsReceipt | null>;
+  /**
+   * What has become of this miner's shares in a task, ascending by lease.
+   * @throws PonasError unavailable as `receipt`
+   */
+  standings(taskId: bigint): Promise<ShareStanding[]>;
   /** Whether the link is up and authorised. */
   connected(): boolean;
   /** Ends the link for good; what waits is rejected as aborted. */
@@ -599,6 +606,19 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
     async receipt(taskId) {
       const manager = await ready(AbortSignal.timeout(timing.requestMs));
       return (await manager.request("mining.points", { taskId }, { timeoutMs: timing.requestMs, signal })).receipt;
+    },
+    async standings(taskId) {
+      const manager = await ready(AbortSignal.timeout(timing.requestMs));
+      const all: ShareStanding[] = [];
+      for (;;) {
+        const after = all.at(-1)?.lease ?? 0;
+        const wait = { timeoutMs: timing.requestMs, signal };
+        const { shares } = await manager.request("mining.shares", { taskId, after }, wait);
+        // A manager that does not go on by lease would keep this up for ever.
+        const fresh = shares.filter(({ lease }) => lease > after);
+        for (const share of fresh) all.push(share);
+        if (shares.length < MAX_STANDINGS || fresh.length === 0) return all;
+      }
     },
     connected: () => link !== null,
     async close() {

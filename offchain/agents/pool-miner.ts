@@ -15,6 +15,7 @@ import type { ModelStore } from "../storage/model-store.ts";
 import { createFollowed, runDuties, type Duty } from "./duties.ts";
 import type { PoolContract } from "./pool-contract.ts";
 import { runJobs, type PoolWorker } from "./pool-jobs.ts";
+import type { PoolConnection } from "./pool-connection.ts";
 import type { PoolOutbox } from "./pool-outbox.ts";
 import { fetchSplit } from "./posted-split.ts";
 import { createRegistry, formatAmount } from "./registry.ts";
@@ -279,6 +280,7 @@ const receiptFile = (taskId: bigint): string => `receipts/${taskId}.json`;
 /**
  * Keeps a points receipt where a vanished manager cannot take it along: the latest one that the pool's contract will
  * take, so that no forged one puts a good one out of its place.
+ * @returns whether it is a later one than was known
  * @throws PonasError pool where it is not this miner's, or not signed by the task's receipt key
  */
 export async function keepReceipt(
@@ -286,15 +288,40 @@ export async function keepReceipt(
   pool: Pick<PoolContract, "account" | "identity">,
   receipt: PointsReceipt,
   miner: Address,
-): Promise<void> {
+): Promise<boolean> {
   const { taskId, points, sequence, signature, ...rest } = receipt;
   const { receiptKey } = await pool.account(taskId);
   const signed = await isSignedBy(receiptKey, pointsData(pool.identity, receipt), signature);
   if (!signed || !isAddressEqual(receipt.miner, miner)) {
     throw new PonasError("pool", `The points receipt of task ${taskId} that the pool has sent is not a valid one.`);
   }
-  if ((readReceipt(state, taskId)?.sequence ?? 0) >= sequence) return;
+  if ((readReceipt(state, taskId)?.sequence ?? 0) >= sequence) return false;
   state.write(receiptFile(taskId), { ...rest, sequence, signature, taskId: String(taskId), points: String(points) });
+  return true;
+}
+
+/** Reasons that are told one by one; a miner whose every share has one need not read them all. */
+const MOST_REASONS = 20;
+
+/** Tells a miner what its points of a task are made of, by the manager's word, and why a share counts for less. */
+export async function tellPoints(
+  { taskId, points, miner }: PointsReceipt,
+  { connection, log }: { readonly connection: Pick<PoolConnection, "standings">; readonly log: Log },
+): Promise<void> {
+  const at = { taskId: String(taskId) };
+  const shares = await connection.standings(taskId);
+  log.info(
+    { event: "points", ...at, points: String(points) },
+    `${points} points for ${shares.length} shares of task ${taskId}; once they are posted: ponas explain ${taskId} ${miner}`,
+  );
+  const less = shares.filter(({ reason }) => reason !== null);
+  for (const { lease, reason, voided, points: own } of less.slice(0, MOST_REASONS)) {
+    log.warn(
+      { ...at, lease },
+      `the share of lease ${lease} ${voided ? "counts for nothing" : `has ${own ?? "no"} points`}: ${reason}`,
+    );
+  }
+  if (less.length > MOST_REASONS) log.warn(at, `and ${less.length - MOST_REASONS} shares more count for less`);
 }
 
 function readReceipt(state: StateFolder, taskId: bigint): PointsReceipt | null {

@@ -26,7 +26,7 @@ const MAX_SHARES_FILE_BYTES = 1 << 28;
  * One task's terms and events, all as of the newest block.
  * @throws PonasError not-found where there is no such task; chain-unreachable
  */
-export async function readTaskFacts(chain: ChainClient, taskId: bigint): Promise<TaskFacts> {
+async function readTaskFacts(chain: ChainClient, taskId: bigint): Promise<TaskFacts> {
   const { client, deployment } = chain;
   const registry = getAddress(deployment.registry);
   const at = { abi: taskRegistryAbi, address: registry } as const;

@@ -9,9 +9,10 @@ import { connectToPool, type ConnectionTiming } from "../../offchain/agents/pool
 import { startPoolEndpoint } from "../../offchain/agents/pool-endpoint.ts";
 import { runJobs, type PoolWorker } from "../../offchain/agents/pool-jobs.ts";
 import { createPoolOutbox, type PoolOutbox } from "../../offchain/agents/pool-outbox.ts";
+import { tellPoints } from "../../offchain/agents/pool-miner.ts";
 import { isReceipt } from "../../offchain/agents/share-receipts.ts";
 import { decodeModel, modelRoot } from "../../offchain/evaluation/model.ts";
-import { CLOSE, RPC_ERROR, type Job, type Share } from "../../offchain/pool/messages.ts";
+import { CLOSE, MAX_STANDINGS, RPC_ERROR, type Job, type Share } from "../../offchain/pool/messages.ts";
 import { RpcError } from "../../offchain/pool/rpc.ts";
 import { fetchModelBytes } from "../../offchain/pool/model-transfer.ts";
 import { checkpoints, leases } from "../../offchain/pool/schema.ts";
@@ -434,6 +435,70 @@ describe("A pool's miner at work", function () {
       rmSync(join(dir, "models"), { recursive: true });
       createPoolOutbox(dir, (sentence) => sentences.push(sentence));
       expect(sentences[1]).to.contain("The model of the unsent share 6.json is missing.");
+    });
+  });
+
+  describe("whose points are counted", () => {
+    const standing = (lease: number, reason: string | null = null) => ({
+      lease,
+      modelRoot: `0x${"aa".repeat(32)}`,
+      validation: { correct: 1, total: 2 },
+      audit: "none",
+      voided: reason !== null,
+      reason,
+      testCorrect: 7,
+      baseline: 2,
+      points: "5",
+    });
+
+    it("is told what they are made of, page by page, and why a share counts for less", async () => {
+      const asked: number[] = [];
+      const url = await script({
+        "mining.shares": ({ after = 0 }) => {
+          asked.push(after);
+          if (after > 0) return { shares: [standing(201, "It was false.")] };
+          return { shares: Array.from({ length: MAX_STANDINGS }, (_, i) => standing(i + 1)) };
+        },
+      });
+      const lines: { level: number; msg: string }[] = [];
+      const log = pino({}, { write: (text: string) => void lines.push(JSON.parse(text) as never) });
+      const connection = connectToPool({
+        url,
+        signer: signerOf(1),
+        benchmark: FAST,
+        signal: control.signal,
+        log,
+        timing: TIMING,
+      });
+      const miner = signerOf(1).address;
+      await tellPoints({ taskId: 1n, miner, sequence: 1, points: 1000n, signature: "0x" }, { connection, log });
+      await connection.close();
+      expect(asked).to.deep.equal([0, 200]);
+      expect(lines.map(({ level, msg }) => `${level} ${msg}`)).to.deep.equal([
+        `30 1000 points for 201 shares of task 1; once they are posted: ponas explain 1 ${miner}`,
+        "40 the share of lease 201 counts for nothing: It was false.",
+      ]);
+    });
+
+    it("does not go on asking a manager that repeats itself", async () => {
+      let asked = 0;
+      const url = await script({
+        "mining.shares": () => {
+          asked++;
+          return { shares: Array.from({ length: MAX_STANDINGS }, () => standing(1)) };
+        },
+      });
+      const connection = connectToPool({
+        url,
+        signer: signerOf(1),
+        benchmark: FAST,
+        signal: control.signal,
+        log: SILENT,
+        timing: TIMING,
+      });
+      expect(await connection.standings(1n)).to.have.length(MAX_STANDINGS);
+      await connection.close();
+      expect(asked).to.equal(2);
     });
   });
 

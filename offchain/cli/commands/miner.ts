@@ -7,7 +7,7 @@ import { measureMiner } from "../../agents/benchmark.ts";
 import { connectToPool } from "../../agents/pool-connection.ts";
 import { checkPool, createPoolContract } from "../../agents/pool-contract.ts";
 import { createPoolOutbox } from "../../agents/pool-outbox.ts";
-import { keepReceipt, runPoolMiner } from "../../agents/pool-miner.ts";
+import { keepReceipt, runPoolMiner, tellPoints } from "../../agents/pool-miner.ts";
 import { runSoloMiner } from "../../agents/solo-miner.ts";
 import { createStateFolder, tieToDeployment } from "../../agents/state-folder.ts";
 import { openStorage, type StorageOptions } from "../../agents/storage.ts";
@@ -119,10 +119,11 @@ export function register(program: Command, context: Context): void {
       const benchmarks = await measureMiner(workers, { throttle, signal });
       const contract = createPoolContract(chain, pool as Address);
       const outbox = createPoolOutbox(join(stateDir, "pools", pool.toLowerCase()), (sentence) => log.error(sentence));
-      const onReceipt = (receipt: PointsReceipt): void =>
-        void keepReceipt(state, contract, receipt, chain.account).catch((error: unknown) =>
-          log.warn(explainError(error)),
-        );
+      const take = async (receipt: PointsReceipt, worker: number): Promise<void> => {
+        // Every link hears of it; it is told of once.
+        if (!(await keepReceipt(state, contract, receipt, chain.account))) return;
+        await tellPoints(receipt, { connection: hands[worker]!.connection, log });
+      };
       // The links outlive the signal, since leases are given back over them.
       const links = new AbortController();
       const hands = workers.map((worker, index) => ({
@@ -134,7 +135,12 @@ export function register(program: Command, context: Context): void {
           expected: contract.identity,
           outbox,
           worker: index,
-          handlers: { onReceipt },
+          handlers: {
+            onReceipt: (receipt) =>
+              void take(receipt, index).catch((error: unknown) => {
+                if (!links.signal.aborted) log.warn(explainError(error));
+              }),
+          },
           signal: links.signal,
           log: workers.length === 1 ? log : log.child({ worker: index }),
         }),

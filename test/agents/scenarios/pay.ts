@@ -30,7 +30,7 @@ export async function payByReceipts(network: LocalNetwork): Promise<void> {
   const mining = miners.map(async (chain, index) => {
     const state = createStateFolder(`${network.dir}/receipts-${index}`);
     const contract = createPoolContract(chain, pool.address);
-    const keep = async (...receipt: Parameters<typeof receiptFor>): Promise<void> =>
+    const keep = async (...receipt: Parameters<typeof receiptFor>): Promise<boolean> =>
       keepReceipt(state, contract, await receiptFor(...receipt), chain.account);
     await keep(chain.account, 1, 1n);
     await keep(chain.account, 2, points[index]!);
