@@ -270,10 +270,10 @@ describe("an objection for missing points", () => {
 });
 
 describe("a demand for a leaf", () => {
-  it("costs a bond that an answer halves: a half is burned, a half is the manager's, whoever answers", async () => {
-    const { w, pool, taskId, tree } = await posted({ reward: units(100) + 1001n });
-    const bond = await pool.bondFor(units(100) + 1001n);
-    expect(bond).to.equal(units("0.1") + 2n);
+  it("costs a bond that an answer halves: the larger half is burned, the other is the manager's, whoever answers", async () => {
+    const { w, pool, taskId, tree } = await posted({ reward: units(100) + 1n });
+    const bond = await pool.bondFor(units(100) + 1n);
+    expect(bond).to.equal(units("0.1") + 1n);
     const before = await w.token.balanceOf(w.stranger);
     await expect(pool.connect(w.stranger).demandLeaf(taskId, 1))
       .to.emit(pool, "LeafDemanded")
@@ -282,9 +282,11 @@ describe("a demand for a leaf", () => {
     expect((await pool.accountOf(taskId)).bonds).to.equal(bond);
     await expectSolvent(w, pool, [taskId]);
     const float = await pool.float();
-    await answer(pool, taskId, tree, 1, 1, w.cleo);
+    await expect(answer(pool, taskId, tree, 1, 1, w.cleo))
+      .to.emit(pool, "Burned")
+      .withArgs(bond / 2n + 1n, reason(BURN_REASONS, "ObjectionBond"), taskId);
     expect((await pool.float()) - float).to.equal(bond / 2n);
-    expect(await pool.burned()).to.equal(bond / 2n);
+    expect(await pool.burned()).to.equal(bond / 2n + 1n);
     expect((await pool.accountOf(taskId)).bonds).to.equal(0n);
     expect(await pool.creditOf(w.cleo)).to.equal(0n);
     await expectSolvent(w, pool, [taskId]);
@@ -525,6 +527,24 @@ describe("a reward without split and receipts", () => {
     await pool.claim(later, leafOf(other, 0), []);
     await pool.claim(taskId, leafOf(tree, 0), tree.proof(0));
     expect(await pool.lastSplit()).to.equal(later);
+  });
+
+  it("follows the one that was claimed by first of two that were posted in the same second", async () => {
+    const w = await world();
+    const pool = await w.createPool();
+    const taskIds = [await win(w, pool), await win(w, pool)] as const;
+    const tree = buildPointsTree([{ account: w.ben.address as Address, points: 1n }]);
+    for (const taskId of taskIds) await pool.collect(taskId);
+    await pool
+      .connect(w.manager)
+      .multicall(
+        taskIds.map((taskId) =>
+          pool.interface.encodeFunctionData("postSplit", [taskId, splitOf(tree), cidOf("shares")]),
+        ),
+      );
+    await end(pool, taskIds[0]);
+    for (const taskId of taskIds) await pool.claim(taskId, leafOf(tree, 0), []);
+    expect(await pool.lastSplit()).to.equal(taskIds[0]);
   });
 
   it("does not follow one that nobody has claimed by: it may be one that cannot be opened", async () => {
