@@ -85,6 +85,8 @@ function judge(history: History, heartbeatMs: number): Omit<ChurnTask, "seed" | 
       return { part, trials: own.length, best: Math.max(0, ...own.map(({ correct, total }) => correct / total)) };
     });
     const cut = highestLow(views.filter(({ trials }) => trials > 0).map(({ best }) => best));
+    // As long as there is nothing to tell apart, nobody's reward is high.
+    if (cut === null) return new Set();
     return new Set(views.filter((view) => isHigh(view, cut)).map(({ part }) => part));
   };
 

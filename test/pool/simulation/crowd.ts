@@ -24,7 +24,7 @@ export async function crowd(
   { seed, miners: count }: { readonly seed: number; readonly miners: number },
 ): Promise<CrowdResult> {
   const random = createRandom(`${seed}/crowd`);
-  const miners = drawPopulation({ seed, count, phaseMs: PHASE_MS, trials: [0.4, 6], leaveRate: 0.1 }).map((spec) => {
+  const miners = drawPopulation({ seed, count, phaseMs: PHASE_MS, trials: [0.2, 4], leaveRate: 0.1 }).map((spec) => {
     const joinsAt = random.next() < 0.5 ? random.integer(60_000) : random.integer(PHASE_MS / 2);
     const from = random.integer(PHASE_MS);
     const stalls = random.next() < 0.1 ? [[from, from + random.integer(300_000)] as const] : [];

