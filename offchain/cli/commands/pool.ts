@@ -18,6 +18,8 @@ import { createPoolManager } from "../../pool/manager.ts";
 import { createScheme, SCHEME_NAMES, type SchemeName, type SchemeTerms } from "../../pool/points-schemes.ts";
 import { PARTITION_RULES, type PartitionRule } from "../../pool/parts.ts";
 import { DEFAULT_RULES } from "../../pool/rules.ts";
+import type { Address } from "../../protocol/bytes.ts";
+import type { ChainClient } from "../../protocol/chain-client.ts";
 import { PonasError } from "../../protocol/errors.ts";
 import { takeLock } from "../../protocol/lock.ts";
 import { DEFAULT_STRATEGY, STRATEGY_NAMES, type StrategyName } from "../../search/strategies.ts";
@@ -90,6 +92,7 @@ export function register(program: Command, context: Context): void {
   addTerms(addChainOptions(create)).action(async (options: CreateOptions) => {
     const { chain } = await openSession("pool", options, context);
     const address = await ensurePool(chain, options.title, termsOf(options, chain.account));
+    context.note(await otherTerms(chain, address, create, options));
     context.print(options.json, { pool: address }, address);
   });
 
@@ -184,6 +187,7 @@ export function register(program: Command, context: Context): void {
       const signal = AbortSignal.any([context.signal, database.lost]);
       try {
         const address = await ensurePool(chain, options.title, termsOf(options, chain.account));
+        for (const note of await otherTerms(chain, address, run, options)) log.warn(note);
         await using storage = await openStorage({ ...options, stateDir, log, signal });
         const { store } = storage;
         const manager = createPoolManager({
@@ -233,6 +237,24 @@ export function register(program: Command, context: Context): void {
       unlock();
     }
   });
+}
+
+const TERMS = ["feeBps", "objectionWindow", "settlementWindow", "receiptsWindow"] as const;
+
+/** What was asked for on the command line and is otherwise: a pool that was there before keeps its terms. */
+async function otherTerms(
+  chain: ChainClient,
+  address: Address,
+  command: Pick<Command, "getOptionValueSource">,
+  options: CreateOptions,
+): Promise<string[]> {
+  const terms = await createPoolContract(chain, address).terms();
+  return TERMS.filter((name) => command.getOptionValueSource(name) === "cli" && options[name] !== terms[name]).map(
+    (name) => {
+      const flag = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+      return `The pool ${address} was there before, with ${flag} ${terms[name]}: it stays so, and is not ${options[name]}.`;
+    },
+  );
 }
 
 function databaseOption(): Option {
