@@ -76,6 +76,8 @@ async function startThread(dir: string, name: string): Promise<DatabaseThread> {
   const worker = new Worker(new URL("./embedded-worker.ts", import.meta.url), {
     workerData: { dir },
     execArgv: [],
+    // Its answers are garbage at once: with little room for the young it would be collected all the time.
+    resourceLimits: { maxYoungGenerationSizeMb: 96 },
   });
   const losing = new AbortController();
   const [first] = (await once(worker, "message")) as [EmbeddedMessage];

@@ -614,16 +614,18 @@ export function createSessions(options: {
     signed: SignedShare,
     offend: (reason: string) => void,
   ): Promise<Verdict> {
-    const deadline = AbortSignal.any([signal, AbortSignal.timeout(rules.modelTimeoutMs)]);
+    // Few shares are asked for their models at once, and a signal with a timer costs as much as the rest of an answer.
+    let deadline: AbortSignal | undefined;
     try {
-      return await desk.submit(task, miner, signed, (modelRoot, maxBytes) =>
-        fetchFrom(connection, modelRoot, maxBytes, deadline),
-      );
+      return await desk.submit(task, miner, signed, (modelRoot, maxBytes) => {
+        deadline = AbortSignal.any([signal, AbortSignal.timeout(rules.modelTimeoutMs)]);
+        return fetchFrom(connection, modelRoot, maxBytes, deadline);
+      });
     } catch (error) {
       const delayed = error instanceof PonasError || error instanceof RpcError;
       if (!delayed) throw error;
       const reason =
-        deadline.aborted && !signal.aborted
+        deadline?.aborted === true && !signal.aborted
           ? `The model ${signed.share.modelRoot} was not handed over within ${rules.modelTimeoutMs / 1000} s.`
           : explainError(error);
       log.warn({ lease: signed.share.lease, miner }, `The share of lease ${signed.share.lease} waits: ${reason}`);
