@@ -451,9 +451,9 @@ interface ITaskRegistry is ICredits {
     /// not match or were counted before are passed over.
     function attest(uint256 taskId, address[] calldata validators) external;
 
-    /// @notice Eliminates the opened candidate whose bond is then lost, by showing that validators with a quorum of all
-    /// stake sealed one other result; anyone may, in the window, in a deployment without disputes. Seals of that result
-    /// count, all others are passed over.
+    /// @notice Eliminates the opened candidate, at the cost of its bond, by showing that validators with a quorum of all
+    /// stake sealed one other result; anyone may, in the window, in a deployment without disputes. Only seals of that
+    /// result count.
     /// @dev A seal that nobody shows to be of another result proves nothing. If seals that were merely not attested
     /// counted against a candidate, then validators that seal the right result and stay silent would cost an honest
     /// claimant its bond. So a candidate without a quorum on either side keeps it. That is no free delay for a false
