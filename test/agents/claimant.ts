@@ -112,7 +112,7 @@ function openedWorld(change: { participant?: Address; quorum?: boolean } = {}) {
       taskId: 1n,
       chain: { account: ME, domain } as unknown as ChainClient,
       registry,
-      participation: { participant: ME } as Participation,
+      participation: { participant: ME } as unknown as Participation,
       files: {} as TaskFiles,
       store: {} as ModelStore,
       state: createStateFolder(dir),
@@ -144,7 +144,7 @@ describe("A claimant whose candidate was opened", () => {
   });
 
   it("attests for nobody once a quorum agrees, nor for another's candidate", async () => {
-    for (const change of [{ quorum: true }, { participant: OTHER }]) {
+    for (const change of [{ quorum: true }, { participant: OTHER as Address }]) {
       const { sent, start, at } = openedWorld(change);
       await start(dir).run(at(150n));
       expect(sent).to.have.length(0);
