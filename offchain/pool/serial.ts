@@ -14,7 +14,7 @@ export function createSerial(): Serial {
 
 /**
  * Does pieces of work together that come while those before them are done: the busier it is, the less each costs, and
- * nobody waits for company.
+ * nobody waits for company longer than `period`.
  * @param turn in which it waits for its turn
  * @param most pieces that are done at once
  * @param work does all of them, in the order in which they came, or throws and has done nothing. Where it throws at
@@ -24,14 +24,17 @@ export function createSerial(): Serial {
 export function createBatches<Key extends object, In, Out>(options: {
   readonly turn: Serial;
   readonly most: number;
+  /** shortest time in milliseconds from one turn to the next, so that little is not done often; 0 where it is not given */
+  readonly period?: number;
   readonly work: (key: Key, pieces: readonly In[]) => Promise<readonly Out[]>;
 }): (key: Key, piece: In) => Promise<Out> {
-  const { turn, most, work } = options;
+  const { turn, most, period = 0, work } = options;
   interface Waiting {
     readonly piece: In;
     readonly resolve: (out: Out) => void;
     readonly reject: (error: unknown) => void;
   }
+  let lastTurn = -Infinity;
   const queues = new WeakMap<Key, Waiting[]>();
 
   async function run(key: Key, batch: readonly Waiting[]): Promise<void> {
@@ -54,12 +57,18 @@ export function createBatches<Key extends object, In, Out>(options: {
       if (queue === undefined) queues.set(key, (queue = []));
       const waiting = queue;
       waiting.push({ piece, resolve, reject });
-      const next = (): Promise<void> =>
-        turn(async () => {
+      const take = (): void =>
+        void turn(async () => {
+          lastTurn = performance.now();
           const batch = waiting.splice(0, most);
-          if (waiting.length > 0) void next();
+          if (waiting.length > 0) next();
           await run(key, batch);
         });
-      if (waiting.length === 1) void next();
+      const next = (): void => {
+        const early = lastTurn + period - performance.now();
+        if (early > 0) setTimeout(take, early);
+        else take();
+      };
+      if (waiting.length === 1) next();
     });
 }

@@ -135,6 +135,7 @@ export function createShareDesk(options: {
   const take = createBatches<ShareTask, Piece, Verdict | Undecided>({
     turn: writing,
     most: MAX_TOGETHER,
+    period: 15,
     async work(task, pieces) {
       try {
         const { verdicts, accepted } = await queries.transaction((tx) => takeTogether(tx, task, pieces));
