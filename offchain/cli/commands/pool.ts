@@ -72,7 +72,7 @@ interface RunOptions extends CreateOptions, StorageOptions, TermsOptions {
   readonly port: number;
   readonly seed: number;
   readonly strongTrials: number;
-  readonly partition?: PartitionRule;
+  readonly partition: PartitionRule;
   readonly subspaces: number;
   readonly backups: boolean;
   readonly commitMargin: number;
@@ -152,10 +152,9 @@ export function register(program: Command, context: Context): void {
       DEFAULT_RULES.strongTrials,
     )
     .addOption(
-      new Option(
-        "--partition <rule>",
-        "how the space is divided among strong miners (default: whole, or random-subsets where --subspaces is given)",
-      ).choices(PARTITION_RULES),
+      new Option("--partition <rule>", "how the space is divided among strong miners")
+        .choices(PARTITION_RULES)
+        .default("disjoint"),
     )
     .option(
       "--subspaces <n>",
