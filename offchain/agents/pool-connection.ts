@@ -538,8 +538,7 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
 
   /** A receipt that is nobody's word is worth nothing, whatever the manager calls the share: its miner should know. */
   async function checkReceipt(signed: SignedShare, receipt: Hex): Promise<void> {
-    if (await isReceipt(signed, receipt, { identity: identity!, miner: signer.address, receiptKey: receiptKey! }))
-      return;
+    if (isReceipt(signed, receipt, { identity: identity!, miner: signer.address, receiptKey: receiptKey! })) return;
     log.error(
       { event: "cheated", lease: signed.share.lease },
       `The pool's receipt for the share of lease ${signed.share.lease} is not signed by its key ${receiptKey}.`,

@@ -143,6 +143,13 @@ export function createPoolContract(chain: ChainClient, address: Address) {
     /** Moves a part of the float to the manager's credit. */
     withdrawFloat: (amount: bigint) => chain.send({ ...at, functionName: "withdrawFloat", args: [amount] }),
 
+    /** Whether the task is over and its block this pool's. */
+    hasWon: async (taskId: bigint): Promise<boolean> => {
+      const { phase, winner } = await registry.task(taskId);
+      return phase === "Confirmed" && winner === address;
+    },
+
+    /** Fetches what an ended task owes the pool; anyone may. */
     collect: (taskId: bigint) => chain.send({ ...at, functionName: "collect", args: [taskId] }),
 
     /** Posts a split, and sees to it that the float has the stake on it. @throws PonasError funds */

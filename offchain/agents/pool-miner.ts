@@ -63,6 +63,8 @@ const RECENT_TASKS = 50n;
 /** Seconds before what did not work is tried again: doubled from the first to the last. */
 const FIRST_WAIT = 5n;
 const LAST_WAIT = 600n;
+/** Seconds that a manager has for fetching a reward before its miners do. */
+const MANAGERS_TURN = 30n;
 
 /** Claims what the pool's contract owes this miner, in every task, whether or not this process has worked in it. */
 async function runClaims(options: PoolMinerOptions, work: WorkList): Promise<void> {
@@ -99,6 +101,7 @@ function claimOf(taskId: bigint, { chain, pool, workers, outbox, store, state, l
   let failure: unknown;
   let notBefore = 0n;
   let wait = FIRST_WAIT;
+  let wonSince: bigint | undefined;
   let satisfied = false;
   let compared = false;
 
@@ -207,6 +210,18 @@ function claimOf(taskId: bigint, { chain, pool, workers, outbox, store, state, l
     );
   }
 
+  /** Fetches a reward that the pool has won, where its manager has not for a while. */
+  async function collect(timestamp: bigint): Promise<void> {
+    if (!(await pool.hasWon(taskId))) return;
+    wonSince ??= timestamp;
+    if (timestamp < wonSince + MANAGERS_TURN) return;
+    await pool.collect(taskId);
+    log.info(
+      { event: "collect", taskId: String(taskId) },
+      `fetched the pool's reward of task ${taskId}: its manager did not`,
+    );
+  }
+
   async function withdraw(): Promise<void> {
     const credit = await pool.credit(miner);
     if (credit === 0n) return;
@@ -218,6 +233,9 @@ function claimOf(taskId: bigint, { chain, pool, workers, outbox, store, state, l
   async function look(timestamp: bigint): Promise<boolean> {
     const { phase, split, deadline } = await pool.account(taskId);
     switch (phase) {
+      case "Committed":
+        await collect(timestamp);
+        return false;
       case "Objection":
         await object(split.root, Number(BigInt(deadline) - timestamp));
         return false;
@@ -291,7 +309,7 @@ export async function keepReceipt(
 ): Promise<boolean> {
   const { taskId, points, sequence, signature, ...rest } = receipt;
   const { receiptKey } = await pool.account(taskId);
-  const signed = await isSignedBy(receiptKey, pointsData(pool.identity, receipt), signature);
+  const signed = isSignedBy(receiptKey, pointsData(pool.identity, receipt), signature);
   if (!signed || !isAddressEqual(receipt.miner, miner)) {
     throw new PonasError("pool", `The points receipt of task ${taskId} that the pool has sent is not a valid one.`);
   }

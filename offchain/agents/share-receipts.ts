@@ -21,7 +21,7 @@ export function isReceipt(
   { share }: Pick<SignedShare, "share">,
   receipt: Hex,
   { identity, miner, receiptKey }: { identity: PoolIdentity; miner: Address; receiptKey: Address },
-): Promise<boolean> {
+): boolean {
   const { taskId, lease, modelRoot } = share;
   const digest = digestOf(shareData(identity, share));
   return isSignedBy(

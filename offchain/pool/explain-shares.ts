@@ -197,13 +197,13 @@ async function checkSignatures(
     if (share.taskId !== taskId) says(`was signed for task ${share.taskId}`);
     else if (share.lease !== lease) says(`was signed for lease ${share.lease}`);
     else if (share.modelRoot !== modelRoot) says(`was signed for the model ${share.modelRoot}`);
-    else if (!(await isSignedBy(miner, shareData(identity, share), signature))) says(`is not signed by ${miner}`);
+    else if (!isSignedBy(miner, shareData(identity, share), signature)) says(`is not signed by ${miner}`);
     else signed += 1;
     // Another task's receipts may be of another key.
     if (taskId !== facts.taskId) continue;
     const digest = digestOf(shareData(identity, share));
     const accepted = shareReceiptData(identity, { taskId, miner, lease, modelRoot, share: digest });
-    if (!(await isSignedBy(file.receiptKey, accepted, receipt))) says(`has no receipt of ${file.receiptKey}`);
+    if (!isSignedBy(file.receiptKey, accepted, receipt)) says(`has no receipt of ${file.receiptKey}`);
   }
   verified.push(`${signed} of ${file.shares.length} shares carry their miner's valid signature (EIP-712)`);
 }

@@ -35,7 +35,6 @@ import { leases, parts, sessions, tasks } from "./schema.ts";
 import { createSerial } from "./serial.ts";
 import { createSessions, type Channel, type Link, type OpenTask } from "./sessions.ts";
 import { createShareDesk, type Evaluate } from "./shares.ts";
-import { createSignatureCheck } from "./signature-check.ts";
 import type { PoolIdentity, Signer } from "./signatures.ts";
 import { poolTaskDescriptorSchema, type PoolTask } from "./task.ts";
 
@@ -117,13 +116,11 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
   let idle = { reason: "The pool has not chosen a task yet.", final: false };
   const scheme = createScheme(options.scheme ?? { name: "performance" });
   const check = createModelCheck({ evaluate, evaluating, signal });
-  const signatures = createSignatureCheck({ log });
   const desk = createShareDesk({
     queries,
     identity,
     receiptKey,
     check,
-    signatures,
     writing,
     clock,
     onDrawn: () => auditing.wake(),
@@ -134,7 +131,6 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
     receiptKey: receiptKey.address,
     rules,
     desk,
-    signatures,
     work: { task: () => open, idle: () => idle },
     scheme: { text: scheme.text, unproven: scheme.unproven, auditRate: leastChance(rules.auditRate) },
     onJoin: (miner) => auditing.wake(miner),
@@ -309,7 +305,6 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
       await desk.idle();
       await auditing.stop();
       await writing(() => Promise.resolve());
-      await signatures.stop();
     },
   };
 }

@@ -8,12 +8,12 @@ import {
   isAddressEqual,
   keccak256,
   parseAbiParameters,
-  recoverAddress,
   stringToBytes,
   type TypedDataDomain,
 } from "viem";
 
 import { architectureHash, tag, type Address, type Hex } from "../protocol/bytes.ts";
+import { recoverSigner } from "../protocol/secp256k1.ts";
 import type { Share } from "./messages.ts";
 
 /** The pool contract for which something is signed. */
@@ -176,23 +176,19 @@ function separatorOf(domain: TypedDataDomain): string {
   return separator;
 }
 
-/** Whose signature over a digest it is; null where it cannot be read. */
-export async function signerOfDigest(digest: Hex, signature: Hex): Promise<Address | null> {
-  try {
-    return await recoverAddress({ hash: digest, signature });
-  } catch {
-    return null;
-  }
+/** Whether `signature` over a digest is `signer`'s; one that cannot be read is nobody's. */
+export function isDigestSignedBy(signer: Address, digest: Hex, signature: Hex): boolean {
+  const recovered = recoverSigner(digest, signature);
+  return recovered !== null && isAddressEqual(recovered, signer);
 }
 
 /** Whether `signature` is `signer`'s over `data`; a signature that cannot be read is nobody's. Plain accounts only. */
-export async function isSignedBy(signer: Address, data: TypedData, signature: Hex): Promise<boolean> {
+export function isSignedBy(signer: Address, data: TypedData, signature: Hex): boolean {
   let digest: Hex;
   try {
     digest = digestOf(data);
   } catch {
     return false;
   }
-  const recovered = await signerOfDigest(digest, signature);
-  return recovered !== null && isAddressEqual(recovered, signer);
+  return isDigestSignedBy(signer, digest, signature);
 }

@@ -411,8 +411,8 @@ describe("A pool's miner at work", function () {
       expect(others).to.deep.equal([]);
       expect(kept!.share.lease).to.equal(1);
       const signed = { identity: IDENTITY, miner: signerOf(1).address, receiptKey: RECEIPT_KEY.address };
-      expect(await isReceipt(kept!, kept!.receipt, signed)).to.equal(false);
-      expect(await isReceipt(kept!, await receiptFor(kept!), signed)).to.equal(true);
+      expect(isReceipt(kept!, kept!.receipt, signed)).to.equal(false);
+      expect(isReceipt(kept!, await receiptFor(kept!), signed)).to.equal(true);
       again.forget(1n);
       expect(createPoolOutbox(dir).accepted(1n)).to.deep.equal([]);
     });

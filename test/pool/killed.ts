@@ -196,7 +196,7 @@ describe("A pool's manager that is killed", function () {
           modelRoot: share.modelRoot,
           share: digestOf(shareData(IDENTITY, share)),
         });
-        expect(await isSignedBy(RECEIPT_KEY.address, data, receipt)).to.equal(true);
+        expect(isSignedBy(RECEIPT_KEY.address, data, receipt)).to.equal(true);
       }
       // At most the last share of each miner was written without its miner having heard of it.
       const own = rows.filter(({ miner }) => miner !== signerOf(KILLED_KEY).address);

@@ -68,7 +68,7 @@ describe("The pool's manager", function () {
         modelRoot: trial.share.modelRoot,
         share: digestOf(shareData(IDENTITY, trial.share)),
       });
-      expect(await isSignedBy(RECEIPT_KEY.address, said, receipt)).to.equal(true);
+      expect(isSignedBy(RECEIPT_KEY.address, said, receipt)).to.equal(true);
 
       const next = await ada.job(1);
       expect(next.lease).to.not.equal(job.lease);
@@ -575,7 +575,7 @@ describe("The pool's manager", function () {
       const [receipt, ...more] = ada.receipts;
       expect(more).to.have.length(0);
       expect(receipt!.points).to.equal(expected.get(ada.signer.address));
-      expect(await isSignedBy(RECEIPT_KEY.address, pointsData(IDENTITY, receipt!), receipt!.signature)).to.equal(true);
+      expect(isSignedBy(RECEIPT_KEY.address, pointsData(IDENTITY, receipt!), receipt!.signature)).to.equal(true);
       const again = await ada.peer.request("mining.points", { taskId: 3n }, { timeoutMs: 5000 });
       expect(again.receipt).to.deep.equal(receipt);
 
@@ -585,7 +585,7 @@ describe("The pool's manager", function () {
       expect(listed.toString()).to.equal(file.total);
       for (const { miner: who, share, signature } of file.shares) {
         const data = shareData(IDENTITY, { ...share, taskId: BigInt(share.taskId) });
-        expect(await isSignedBy(who, data, signature)).to.equal(true);
+        expect(isSignedBy(who, data, signature)).to.equal(true);
       }
       const bytes = await pool.manager.sharesFile(3n);
       expect(Buffer.from(bytes).equals(Buffer.from(await pool.manager.sharesFile(3n)))).to.equal(true);

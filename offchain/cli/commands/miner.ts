@@ -13,6 +13,7 @@ import { createStateFolder, tieToDeployment } from "../../agents/state-folder.ts
 import { openStorage, type StorageOptions } from "../../agents/storage.ts";
 import { createTaskFiles } from "../../agents/task-files.ts";
 import type { PointsReceipt } from "../../pool/messages.ts";
+import { digestOf } from "../../pool/signatures.ts";
 import type { Address } from "../../protocol/bytes.ts";
 import { PonasError, explainError } from "../../protocol/errors.ts";
 import { takeLock } from "../../protocol/lock.ts";
@@ -130,7 +131,7 @@ export function register(program: Command, context: Context): void {
         worker,
         connection: connectToPool({
           url,
-          signer: { address: chain.account, sign: (data) => chain.signTypedData(data) },
+          signer: { address: chain.account, sign: (data) => chain.signDigest(digestOf(data)) },
           benchmark: benchmarks[index]!,
           expected: contract.identity,
           outbox,

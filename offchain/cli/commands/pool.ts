@@ -18,6 +18,7 @@ import { createPoolManager } from "../../pool/manager.ts";
 import { createScheme, SCHEME_NAMES, type SchemeName, type SchemeTerms } from "../../pool/points-schemes.ts";
 import { PARTITION_RULES, type PartitionRule } from "../../pool/parts.ts";
 import { DEFAULT_RULES } from "../../pool/rules.ts";
+import { digestOf } from "../../pool/signatures.ts";
 import type { Address } from "../../protocol/bytes.ts";
 import type { ChainClient } from "../../protocol/chain-client.ts";
 import { PonasError } from "../../protocol/errors.ts";
@@ -192,7 +193,7 @@ export function register(program: Command, context: Context): void {
         const manager = createPoolManager({
           database,
           identity: { chainId: chain.domain.chainId, pool: address },
-          receiptKey: { address: chain.account, sign: (data) => chain.signTypedData(data) },
+          receiptKey: { address: chain.account, sign: (data) => chain.signDigest(digestOf(data)) },
           evaluate: evaluateModel,
           seed: options.seed,
           strategy: options.strategy,

@@ -12,12 +12,14 @@ import { createPoolManager } from "../../../offchain/pool/manager.ts";
 import type { Evaluate } from "../../../offchain/pool/shares.ts";
 import { digestOf, type Signer } from "../../../offchain/pool/signatures.ts";
 import type { Hex } from "../../../offchain/protocol/bytes.ts";
+import { signDigest } from "../../../offchain/protocol/secp256k1.ts";
 import { IDENTITY, SILENT, taskOf } from "../kit/world.ts";
 
-/** Key number n of the tests, its digests made as the pool makes them: the client library's own takes as long as signing. */
+/** Key number n of the tests, signing as the agents do. */
 export function signDigests(n: number): Signer {
-  const account = privateKeyToAccount(`0x${(n + 1).toString(16).padStart(64, "0")}`);
-  return { address: account.address, sign: (data) => account.sign({ hash: digestOf(data) }) };
+  const key: Hex = `0x${(n + 1).toString(16).padStart(64, "0")}`;
+  const { address } = privateKeyToAccount(key);
+  return { address, sign: (data) => Promise.resolve(signDigest(digestOf(data), key)) };
 }
 
 /** What a model of the load counts for: its root says. */
