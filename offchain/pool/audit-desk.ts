@@ -108,7 +108,7 @@ export function createAuditDesk(options: {
   const keep = createBatches<object, { readonly row: Wanted; readonly bytes: Uint8Array }, undefined>({
     turn: writing,
     most: MAX_AT_ONCE,
-    period: 50,
+    period: 3 * rules.paceMs,
     work: (_, kept) =>
       queries.transaction(async (tx) => {
         await tx

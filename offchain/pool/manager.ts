@@ -123,6 +123,7 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
     check,
     writing,
     clock,
+    paceMs: rules.paceMs,
     onDrawn: () => auditing.wake(),
   });
   const links = createSessions({

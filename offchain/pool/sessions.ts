@@ -135,7 +135,7 @@ export function createSessions(options: {
   const assign = createBatches<OpenTask, string, { lease: LeaseRow; job: Job }>({
     turn: writing,
     most: MAX_TOGETHER,
-    period: 25,
+    period: 2 * rules.paceMs,
     work: async (task, wanting) => {
       try {
         return await queries.transaction(async (tx) => {

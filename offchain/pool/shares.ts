@@ -132,15 +132,16 @@ export function createShareDesk(options: {
   /** the order in which the manager writes */
   readonly writing: Serial;
   readonly clock: () => number;
+  readonly paceMs: number;
   /** A share was written whose model is to be asked for. */
   readonly onDrawn?: () => void;
 }): ShareDesk {
-  const { queries, identity, receiptKey, check, writing, clock, onDrawn } = options;
+  const { queries, identity, receiptKey, check, writing, clock, paceMs, onDrawn } = options;
   const judging = new Map<string, { readonly digest: Hex; readonly verdict: Promise<Verdict> }>();
   const take = createBatches<ShareTask, Piece, Verdict | Undecided>({
     turn: writing,
     most: MAX_TOGETHER,
-    period: 15,
+    period: paceMs,
     async work(task, pieces) {
       try {
         const { verdicts, accepted } = await queries.transaction((tx) => takeTogether(tx, task, pieces));

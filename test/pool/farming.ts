@@ -351,7 +351,7 @@ describe("Farming at a pool's manager", function () {
   it("as ten identities instead of one miner with ten workers changes the pay by less than 1 %, by every scheme", async () => {
     const pay: Map<string, number>[] = [];
     for (const keys of [Array<number>(10).fill(1), Array.from({ length: 10 }, (_, at) => at + 1)]) {
-      await start({ scheme: BLEND, rules: { auditRate: 0.3, collectPerSecond: 1000 } });
+      await start({ scheme: BLEND, rules: { auditRate: 0.3, collectPerSecond: 1000, paceMs: 0 } });
       // Those who are split, two workers of somebody else's, and a weak miner for exploit trials.
       const workers: ScriptedMiner[] = [];
       for (const [at, key] of [...keys, 20, 20, 21].entries()) {

@@ -150,7 +150,7 @@ export async function runHistory(options: HistoryOptions): Promise<History> {
       evaluate,
       seed,
       log: SILENT,
-      rules: { collectPerSecond: 0, ...rules },
+      rules: { collectPerSecond: 0, paceMs: 0, ...rules },
       strategy,
       scheme,
       auditSecret: (taskId) => tag(`audit ${seed} ${taskId}`),
