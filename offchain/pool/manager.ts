@@ -35,6 +35,7 @@ import { leases, parts, sessions, tasks } from "./schema.ts";
 import { createSerial } from "./serial.ts";
 import { createSessions, type Channel, type Link, type OpenTask } from "./sessions.ts";
 import { createShareDesk, type Evaluate } from "./shares.ts";
+import { createSignatureCheck } from "./signature-check.ts";
 import type { PoolIdentity, Signer } from "./signatures.ts";
 import { poolTaskDescriptorSchema, type PoolTask } from "./task.ts";
 
@@ -116,6 +117,7 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
   let idle = { reason: "The pool has not chosen a task yet.", final: false };
   const scheme = createScheme(options.scheme ?? { name: "performance" });
   const check = createModelCheck({ evaluate, evaluating, signal });
+  const signatures = createSignatureCheck({ log });
   const desk = createShareDesk({
     queries,
     identity,
@@ -123,6 +125,7 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
     check,
     writing,
     clock,
+    signatures,
     paceMs: rules.paceMs,
     onDrawn: () => auditing.wake(),
   });
@@ -132,6 +135,7 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
     receiptKey: receiptKey.address,
     rules,
     desk,
+    signatures,
     work: { task: () => open, idle: () => idle },
     scheme: { text: scheme.text, unproven: scheme.unproven, auditRate: leastChance(rules.auditRate) },
     onJoin: (miner) => auditing.wake(miner),
@@ -306,6 +310,7 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
       await desk.idle();
       await auditing.stop();
       await writing(() => Promise.resolve());
+      await signatures.stop();
     },
   };
 }

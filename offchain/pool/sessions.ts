@@ -38,7 +38,8 @@ import type { Schedule } from "./schedule.ts";
 import { checkpoints, leases, miners, models, sessions, shares, type LeaseRow, type SessionRow } from "./schema.ts";
 import { createBatches, type Serial } from "./serial.ts";
 import type { ShareDesk, ShareTask, Verdict } from "./shares.ts";
-import { authorizeData, isSignedBy, type PoolIdentity } from "./signatures.ts";
+import type { SignatureCheck } from "./signature-check.ts";
+import { authorizeData, digestOf, type PoolIdentity } from "./signatures.ts";
 
 /** The task that is worked on. */
 export type OpenTask = LeaseTask & ShareTask & { readonly schedule: Schedule };
@@ -107,6 +108,7 @@ export function createSessions(options: {
   /** address of the pool's receipt key */
   readonly receiptKey: Address;
   readonly rules: PoolRules;
+  readonly signatures: SignatureCheck;
   readonly desk: ShareDesk;
   readonly work: Work;
   /** how the pool counts, as miners are told */
@@ -121,8 +123,22 @@ export function createSessions(options: {
   readonly log: Log;
   readonly signal: AbortSignal;
 }): Sessions {
-  const { queries, identity, receiptKey, rules, desk, work, scheme, onJoin, writing, durably, clock, log, signal } =
-    options;
+  const {
+    queries,
+    identity,
+    receiptKey,
+    rules,
+    signatures,
+    desk,
+    work,
+    scheme,
+    onJoin,
+    writing,
+    durably,
+    clock,
+    log,
+    signal,
+  } = options;
   const connections = new Set<Connection>();
   const kept = createCheckpointDesk({ queries, rules, writing, clock });
   const { requestsPerSecond, requestBurst } = rules;
@@ -320,7 +336,9 @@ export function createSessions(options: {
         // One answer a challenge, right or wrong.
         connection.challenge = null;
         if (clock() > challenge.expiresAt) throw new RpcError(RPC_ERROR.retry, "The challenge has expired.");
-        if (!isSignedBy(miner, authorizeData(identity, { miner, ...challenge }), signature)) {
+        if (
+          !(await signatures.isSigned(miner, digestOf(authorizeData(identity, { miner, ...challenge })), signature))
+        ) {
           offend("wrong signature");
           throw new RpcError(RPC_ERROR.unauthorized, `The challenge is not signed by ${miner}.`);
         }

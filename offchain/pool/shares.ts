@@ -24,15 +24,9 @@ import type { ModelCheck } from "./model-check.ts";
 import { creditedWork, leaseWork } from "./points-schemes.ts";
 import type { Proposer } from "./proposals.ts";
 import { createBatches, type Serial } from "./serial.ts";
+import type { SignatureCheck } from "./signature-check.ts";
 import { leases, miners, models, sessions, shares, tasks, type LeaseRow, type ShareRow } from "./schema.ts";
-import {
-  digestOf,
-  isDigestSignedBy,
-  shareData,
-  shareReceiptData,
-  type PoolIdentity,
-  type Signer,
-} from "./signatures.ts";
+import { digestOf, shareData, shareReceiptData, type PoolIdentity, type Signer } from "./signatures.ts";
 import { trialMacs, type PoolTaskDescriptor } from "./task.ts";
 
 export type { Evaluate } from "./model-check.ts";
@@ -132,11 +126,12 @@ export function createShareDesk(options: {
   /** the order in which the manager writes */
   readonly writing: Serial;
   readonly clock: () => number;
+  readonly signatures: SignatureCheck;
   readonly paceMs: number;
   /** A share was written whose model is to be asked for. */
   readonly onDrawn?: () => void;
 }): ShareDesk {
-  const { queries, identity, receiptKey, check, writing, clock, paceMs, onDrawn } = options;
+  const { queries, identity, receiptKey, check, signatures, writing, clock, paceMs, onDrawn } = options;
   const judging = new Map<string, { readonly digest: Hex; readonly verdict: Promise<Verdict> }>();
   const take = createBatches<ShareTask, Piece, Verdict | Undecided>({
     turn: writing,
@@ -213,7 +208,7 @@ export function createShareDesk(options: {
     const { share, signature } = signed;
     const { taskId, lease, modelRoot } = share;
     const arrivedAt = clock();
-    const isSigned = isDigestSignedBy(miner, digest, signature);
+    const isSigned = await signatures.isSigned(miner, digest, signature);
     const receipt = isSigned
       ? await receiptKey.sign(shareReceiptData(identity, { taskId, miner, lease, modelRoot, share: digest }))
       : null;

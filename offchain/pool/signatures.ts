@@ -176,12 +176,6 @@ function separatorOf(domain: TypedDataDomain): string {
   return separator;
 }
 
-/** Whether `signature` over a digest is `signer`'s; one that cannot be read is nobody's. */
-export function isDigestSignedBy(signer: Address, digest: Hex, signature: Hex): boolean {
-  const recovered = recoverSigner(digest, signature);
-  return recovered !== null && isAddressEqual(recovered, signer);
-}
-
 /** Whether `signature` is `signer`'s over `data`; a signature that cannot be read is nobody's. Plain accounts only. */
 export function isSignedBy(signer: Address, data: TypedData, signature: Hex): boolean {
   let digest: Hex;
@@ -190,5 +184,6 @@ export function isSignedBy(signer: Address, data: TypedData, signature: Hex): bo
   } catch {
     return false;
   }
-  return isDigestSignedBy(signer, digest, signature);
+  const recovered = recoverSigner(digest, signature);
+  return recovered !== null && isAddressEqual(recovered, signer);
 }

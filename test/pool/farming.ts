@@ -375,7 +375,7 @@ describe("Farming at a pool's manager", function () {
     for (let seed = 0; seed < 3; seed++) {
       const random = createRandom(`liar ${seed}`);
       const auditSecret = () => keccak256(stringToBytes(`draws ${seed}`));
-      await start({ scheme: BLEND, seed, auditSecret, rules: { collectPerSecond: 1000, handOverMs: 200 } });
+      await start({ scheme: BLEND, seed, auditSecret, rules: { paceMs: 0, collectPerSecond: 1000, handOverMs: 200 } });
       // A best that nobody else claims, so that lies are told of what is not checked at once.
       const top = await miner(3).join();
       let bar = await trialOf(await top.job(0));

@@ -10,11 +10,12 @@ import {
   shareData,
   shareReceiptData,
 } from "../../offchain/pool/signatures.ts";
+import { createSignatureCheck } from "../../offchain/pool/signature-check.ts";
 import { bytesToHex, type Hex } from "../../offchain/protocol/bytes.ts";
 import { recoverSigner, signDigest } from "../../offchain/protocol/secp256k1.ts";
 import { createRandom } from "../../offchain/protocol/random.ts";
 import { sampleArchitecture } from "../../offchain/search/spaces.ts";
-import { DESCRIPTOR, IDENTITY, signerOf } from "./kit/world.ts";
+import { DESCRIPTOR, IDENTITY, SILENT, signerOf } from "./kit/world.ts";
 
 describe("What a pool and its miners sign", () => {
   const random = createRandom("signatures");
@@ -53,6 +54,24 @@ describe("What a pool and its miners sign", () => {
     const data = pointsData(IDENTITY, { taskId: 1n, miner: signerOf(1).address, sequence: 1, points: 2n ** 128n });
     expect(() => digestOf(data)).to.throw(RangeError);
     expect(isSignedBy(signerOf(1).address, data, `0x${"11".repeat(65)}`)).to.equal(false);
+  });
+
+  it("is verified alike in this thread and, when there is much of it, in another", async function () {
+    this.timeout(30_000);
+    const check = createSignatureCheck({ log: SILENT, most: 3 });
+    const [ada, bob] = [signerOf(1), signerOf(2)];
+    const answers = await Promise.all(
+      Array.from({ length: 30 }, async (_, at) => {
+        const data = shareData(IDENTITY, trial());
+        const signature = await (at % 3 === 0 ? bob : ada).sign(data);
+        const said = at % 5 === 0 ? (`0x${"11".repeat(65)}` as const) : signature;
+        return [await check.isSigned(ada.address, digestOf(data), said), isSignedBy(ada.address, data, said)];
+      }),
+    );
+    expect(answers.map(([is]) => is)).to.deep.equal(answers.map(([, expected]) => expected));
+    expect(answers.filter(([is]) => is).length).to.be.within(10, 20);
+    expect(check.isThreaded()).to.equal(true);
+    await check.stop();
   });
 
   it("is what ethers makes of the same data and key, and recovers to its account", async () => {
