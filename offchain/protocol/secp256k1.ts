@@ -18,10 +18,10 @@ export function signDigest(digest: Hex, privateKey: Hex): Hex {
 
 /** Whose signature over a digest it is; null where it is none. */
 export function recoverSigner(digest: Hex, signature: Hex): Address | null {
-  const bytes = hexToBytes(signature);
-  const recoveryId = (bytes[64] ?? 0) - V;
-  if (bytes.length !== 65 || (recoveryId !== 0 && recoveryId !== 1)) return null;
   try {
+    const bytes = hexToBytes(signature);
+    const recoveryId = (bytes[64] ?? 0) - V;
+    if (bytes.length !== 65 || (recoveryId !== 0 && recoveryId !== 1)) return null;
     const key = recover(hexToBytes(digest), bytes.subarray(0, 64), recoveryId, false);
     // The first byte says how the key is written.
     return key === null ? null : getAddress(`0x${keccak256(key.subarray(1)).slice(-40)}`);

@@ -96,6 +96,7 @@ describe("What a pool and its miners sign", () => {
       `${whole.slice(0, -2)}1d` as Hex,
       zero,
       "0x" as const,
+      `0x${"zz".repeat(65)}` as const,
     ]) {
       expect(recoverSigner(digest, damaged)).to.equal(null);
     }
