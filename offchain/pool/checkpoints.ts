@@ -33,8 +33,6 @@ export interface CheckpointDesk {
 
 /** Models on their way at the same time: they wait behind nobody's share, and take little memory. */
 const MAX_AT_ONCE = 8;
-/** Checkpoints replaced before the room of the old ones is taken back; a server does so by itself, PGlite does not. */
-const REPLACED_BEFORE_VACUUM = 64;
 
 export function createCheckpointDesk(options: {
   readonly queries: Queries;
@@ -45,7 +43,6 @@ export function createCheckpointDesk(options: {
 }): CheckpointDesk {
   const { queries, rules, writing, clock } = options;
   const taking = new Set<number>();
-  let written = 0;
 
   const later = (reason: string): CheckpointVerdict => ({ kind: "later", reason });
   const refuse = (reason: string, offence = false): CheckpointVerdict => ({ kind: "refused", reason, offence });
@@ -114,7 +111,6 @@ export function createCheckpointDesk(options: {
           }),
         );
         if (!kept) return refuse(`Lease ${lease} is not yours any more.`);
-        if (++written % REPLACED_BEFORE_VACUUM === 0) await writing(() => queries.execute(sql`VACUUM checkpoints`));
         return { kind: "kept" };
       } finally {
         taking.delete(lease);

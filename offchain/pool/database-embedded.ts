@@ -123,15 +123,20 @@ async function startThread(dir: string, name: string): Promise<DatabaseThread> {
 /** The thread's messages as the socket that `pg` expects. */
 function createMessageStream(worker: Worker): Duplex {
   let waiting = 0;
-  const send = (bytes: Uint8Array, done: () => void): void => {
-    if (waiting++ === 0) worker.ref();
-    worker.postMessage(bytes);
+  let unsent: Buffer[] = [];
+  // Statements that are asked together travel together.
+  const send = (bytes: Buffer, done: () => void): void => {
+    if (unsent.push(bytes) === 1) process.nextTick(post);
     done();
+  };
+  const post = (): void => {
+    if (waiting++ === 0) worker.ref();
+    worker.postMessage(Buffer.concat(unsent));
+    unsent = [];
   };
   const stream = new Duplex({
     read: () => undefined,
     write: (chunk: Buffer, _encoding, done) => send(chunk, done),
-    writev: (chunks, done) => send(Buffer.concat(chunks.map(({ chunk }) => chunk as Buffer)), done),
   });
   worker.on("message", (message: EmbeddedMessage) => {
     if (message.kind !== "answer") return;

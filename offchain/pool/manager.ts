@@ -38,6 +38,7 @@ import { createShareDesk, type Evaluate } from "./shares.ts";
 import { createSignatureCheck } from "./signature-check.ts";
 import type { PoolIdentity, Signer } from "./signatures.ts";
 import { poolTaskDescriptorSchema, type PoolTask } from "./task.ts";
+import { createUpkeep } from "./upkeep.ts";
 
 export interface PointsRequest {
   /** the released test set */
@@ -113,6 +114,7 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
   const { signal } = stopping;
   const writing = createSerial();
   const evaluating = createSerial();
+  const upkeep = createUpkeep({ queries, writing, clock });
   let open: OpenTask | null = null;
   let idle = { reason: "The pool has not chosen a task yet.", final: false };
   const scheme = createScheme(options.scheme ?? { name: "performance" });
@@ -259,6 +261,7 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
   async function sweep(): Promise<void> {
     const task = open;
     links.sweep(new Set(task === null ? [] : await writing(() => look(task))));
+    await upkeep();
   }
 
   async function look({ schedule }: OpenTask): Promise<string[]> {

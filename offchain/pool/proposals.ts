@@ -72,8 +72,12 @@ export interface Proposer {
 
 /** Proposals of one part that are looked at before it is taken to have no feasible architecture. */
 const MAX_PROPOSALS = 500;
-/** Questions and rewards that are written one by one before a strategy's whole state is. */
-const EVENTS_BEFORE_SAVE = 64;
+/**
+ * Questions and rewards that are written one by one before a strategy's whole state is: at least so many, and a quarter of
+ * all so far. The state grows with them, so that each costs the same however long a search is.
+ */
+const LEAST_EVENTS_BEFORE_SAVE = 64;
+const EVENTS_BEFORE_SAVE = 1 / 4;
 
 export function createProposer(options: {
   readonly taskId: bigint;
@@ -157,7 +161,8 @@ export function createProposer(options: {
   /** Writes down what a strategy has just been asked or told. */
   async function note(queries: Queries, part: number, search: Search, told: KnownTrial | null): Promise<void> {
     const sequence = search.sequence++;
-    if (search.saved === null || search.sequence - search.saved >= EVENTS_BEFORE_SAVE) {
+    const { saved } = search;
+    if (saved === null || sequence + 1 - saved >= Math.max(LEAST_EVENTS_BEFORE_SAVE, EVENTS_BEFORE_SAVE * saved)) {
       return save(queries, part, search);
     }
     const { architecture = null, reward = null } = told ?? {};

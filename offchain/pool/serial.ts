@@ -1,15 +1,39 @@
 /** Runs pieces of work one after another in the order in which they came; one that fails does not stop the next. */
 import { PonasError } from "../protocol/errors.ts";
 
-export type Serial = <T>(work: () => Promise<T>) => Promise<T>;
+export type Serial = <T>(work: () => Promise<T>, options?: { readonly first?: boolean }) => Promise<T>;
 
+/**
+ * @returns runs a piece of work in its turn. One that goes `first` passes those that wait, but they take turns with it:
+ *   between two that go first, the one that has waited longest is run
+ */
 export function createSerial(): Serial {
-  let last: Promise<unknown> = Promise.resolve();
-  return <T>(work: () => Promise<T>): Promise<T> => {
-    const mine = last.then(work, work);
-    last = mine.catch(() => undefined);
-    return mine;
-  };
+  const waiting: (() => Promise<void>)[] = [];
+  const first: (() => Promise<void>)[] = [];
+  let running = false;
+  async function run(): Promise<void> {
+    for (let passed = false; ;) {
+      const goesFirst: boolean = first.length > 0 && !(passed && waiting.length > 0);
+      const next = (goesFirst ? first : waiting).shift();
+      if (next === undefined) break;
+      passed = goesFirst;
+      await next();
+    }
+    running = false;
+  }
+  return <T>(work: () => Promise<T>, { first: goesFirst = false } = {}): Promise<T> =>
+    new Promise<T>((resolve, reject) => {
+      (goesFirst ? first : waiting).push(async () => {
+        try {
+          resolve(await work());
+        } catch (error) {
+          reject(error);
+        }
+      });
+      if (running) return;
+      running = true;
+      queueMicrotask(() => void run());
+    });
 }
 
 /**
@@ -22,7 +46,7 @@ export function createSerial(): Serial {
  * @returns does one piece; pieces of different keys are never done together
  */
 export function createBatches<Key extends object, In, Out>(options: {
-  readonly turn: Serial;
+  readonly turn: (work: () => Promise<void>) => Promise<void>;
   readonly most: number;
   /** shortest time in milliseconds from one turn to the next, so that little is not done often; 0 where it is not given */
   readonly period?: number;

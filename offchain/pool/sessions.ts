@@ -175,6 +175,7 @@ export function createSessions(options: {
   const beat = createBatches<object, Heartbeat, { heartbeatBy: number; endsAt: number } | null>({
     turn: writing,
     most: MAX_BEATS,
+    period: 8 * rules.paceMs,
     work: async (_, beats) => {
       const alive = await keepAllAlive(queries, beats, clock(), rules);
       const of = new Map(

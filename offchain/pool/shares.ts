@@ -134,7 +134,8 @@ export function createShareDesk(options: {
   const { queries, identity, receiptKey, check, signatures, writing, clock, paceMs, onDrawn } = options;
   const judging = new Map<string, { readonly digest: Hex; readonly verdict: Promise<Verdict> }>();
   const take = createBatches<ShareTask, Piece, Verdict | Undecided>({
-    turn: writing,
+    // A miner that hands in waits for its receipt; the others only for their next job.
+    turn: (work) => writing(work, { first: true }),
     most: MAX_TOGETHER,
     period: paceMs,
     async work(task, pieces) {

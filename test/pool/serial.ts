@@ -3,6 +3,26 @@ import { expect } from "chai";
 import { createBatches, createSerial } from "../../offchain/pool/serial.ts";
 import { PonasError } from "../../offchain/protocol/errors.ts";
 
+describe("Pieces of work in turns", () => {
+  it("go first by turns with those that have waited longest, so that neither is starved", async () => {
+    const serial = createSerial();
+    const done: string[] = [];
+    const piece = (name: string, first = false): Promise<void> =>
+      serial(
+        async () => {
+          await Promise.resolve();
+          done.push(name);
+          // What always comes again does not keep the others out.
+          if (name === "a" || name === "b") rest.push(piece(name === "a" ? "b" : "c", true));
+        },
+        { first },
+      );
+    const rest = [piece("1"), piece("2"), piece("3"), piece("a", true)];
+    for (let at = 0; at < rest.length; at++) await rest[at];
+    expect(done).to.deep.equal(["a", "1", "b", "2", "c", "3"]);
+  });
+});
+
 describe("Pieces of work that are done together", () => {
   const key = {};
   const start = (fail: (pieces: readonly number[]) => void = () => undefined) => {
