@@ -109,7 +109,7 @@ export function createSchedule(options: {
         miner,
         sessionId,
         part: to,
-        reason: `${miner} goes on with part ${to}, whose miner has left with a high reward, ${when}; its own part ${from} has a low one.`,
+        reason: `${miner} goes on with part ${to}, whose miner has left with a high reward, ${when}; its own part ${from} has a lower one.`,
         figures: { from, best: bestOf.get(to)!, bestOfOwn: bestOf.get(from)!, ...cutFigure(plan) },
       });
     }
