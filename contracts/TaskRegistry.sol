@@ -11,9 +11,8 @@ import {IDisputes} from "./interfaces/IDisputes.sol";
 import {ITaskRegistry} from "./interfaces/ITaskRegistry.sol";
 import {IValidatorStake} from "./interfaces/IValidatorStake.sol";
 import {CandidateQueue} from "./libraries/CandidateQueue.sol";
-import {Hashing} from "./libraries/Hashing.sol";
+import {CandidateWalk} from "./libraries/CandidateWalk.sol";
 import {Ledger, Ledgers} from "./libraries/Ledgers.sol";
-import {Ranking} from "./libraries/Ranking.sol";
 import {Stage, Task} from "./libraries/Task.sol";
 import {TaskParameters} from "./libraries/TaskParameters.sol";
 import {TaskSteps} from "./libraries/TaskSteps.sol";
@@ -94,15 +93,7 @@ contract TaskRegistry is ITaskRegistry, Credits {
     /// @inheritdoc ITaskRegistry
     function release(uint256 taskId, bytes32 key) external nonReentrant {
         Task storage task = _taskIn(taskId, Phase.AwaitKey);
-        if (Hashing.key(task.publisher, key) != task.params.keyHash) revert WrongKey();
-        task.key = key;
-        task.stage = Stage.Released;
-        Schedule storage schedule = task.schedule;
-        PhaseLengths storage phases = task.params.phases;
-        schedule.releasedAt = uint40(block.timestamp);
-        schedule.revealStart = schedule.releasedAt + phases.testVote;
-        schedule.revealEnd = schedule.revealStart + phases.reveal;
-        emit KeyReleased(taskId, key);
+        TaskSteps.release(task, taskId, key);
     }
 
     /// @inheritdoc ITaskRegistry
@@ -115,7 +106,7 @@ contract TaskRegistry is ITaskRegistry, Credits {
         task.votesAgainst += weight;
         emit TestSetVoted(taskId, msg.sender, weight);
         if (_isQuorum(task.votesAgainst, stake.totalStakeAt(snapshot))) {
-            _voidAtPublishersCost(taskId, task, VoidReason.TestSetRejected);
+            _void(taskId, task, VoidReason.TestSetRejected);
         }
     }
 
@@ -139,22 +130,18 @@ contract TaskRegistry is ITaskRegistry, Credits {
     function advance(uint256 taskId) external nonReentrant {
         Task storage task = _taskIn(taskId, Phase.Advanceable);
         if (task.stage == Stage.Published) {
-            _voidAtPublishersCost(taskId, task, VoidReason.KeyNotReleased);
+            _void(taskId, task, VoidReason.KeyNotReleased);
         } else if (task.stage == Stage.Released) {
             uint256 unrevealed = task.commitments - task.revealed;
             _burnHeld(taskId, task, unrevealed * task.params.commitBond, BurnReason.UnrevealedBonds);
             task.totalStake = SafeCast.toUint128(stake.totalStakeAt(task.schedule.revealEnd - 1));
             task.stage = Stage.Examining;
-            _examineNext(taskId, task);
+            if (!CandidateWalk.begin(task, taskId)) _void(taskId, task, VoidReason.NoCandidate);
         } else if (task.openedAt == 0) {
             _eliminate(taskId, task, Elimination.Unopened, address(0));
         } else {
-            // Its window is over without a quorum for it. Only a quorum for something else costs it its bond: where too
-            // few validators were awake, nothing was shown against it.
-            Commitment storage candidate = _commitments[taskId][task.candidate];
-            uint256 contradicting = candidate.sealedStake - candidate.matchingStake;
-            bool contradicted = _isQuorum(contradicting, task.totalStake);
-            _eliminate(taskId, task, contradicted ? Elimination.Contradicted : Elimination.Unattested, address(0));
+            // Its window is over without a quorum for it, and none was shown against it: see {contradict}.
+            _eliminate(taskId, task, Elimination.Unattested, address(0));
         }
     }
 
@@ -171,7 +158,6 @@ contract TaskRegistry is ITaskRegistry, Credits {
         uint128 weight = SafeCast.toUint128(_stakeAt(msg.sender, task.schedule.revealEnd - 1));
         own.seal = validatorSeal;
         own.stake = weight;
-        _commitments[taskId][participant].sealedStake += weight;
         emit Sealed(taskId, participant, msg.sender, weight);
     }
 
@@ -193,14 +179,17 @@ contract TaskRegistry is ITaskRegistry, Credits {
         Task storage task = _openedTask(taskId);
         address participant = task.candidate;
         Commitment storage candidate = _commitments[taskId][participant];
-        uint256 added = TaskSteps.attest(task, candidate, _seals[taskId][participant], taskId, validators);
-        uint256 matching = candidate.matchingStake;
-        bool reached = _isQuorum(matching, task.totalStake) && !_isQuorum(matching - added, task.totalStake);
-        if (reached) {
-            uint256 shortEnd = Math.max(block.timestamp, uint256(task.openedAt) + task.params.phases.shortWindow);
-            if (shortEnd < task.schedule.windowEnd) task.schedule.windowEnd = uint40(shortEnd);
-            emit QuorumReached(taskId, participant, task.schedule.windowEnd);
-        }
+        TaskSteps.attest(task, candidate, _seals[taskId][participant], taskId, validators, quorumBps);
+    }
+
+    /// @inheritdoc ITaskRegistry
+    function contradict(uint256 taskId, bytes32 result, address[] calldata validators) external nonReentrant {
+        if (disputes != address(0)) revert OnlyWithoutDisputes();
+        Task storage task = _taskIn(taskId, Phase.Window);
+        address participant = task.candidate;
+        Commitment storage candidate = _commitments[taskId][participant];
+        TaskSteps.contradict(task, candidate, _seals[taskId][participant], taskId, result, validators, quorumBps);
+        _eliminate(taskId, task, Elimination.Contradicted, address(0));
     }
 
     /// @inheritdoc ITaskRegistry
@@ -246,14 +235,7 @@ contract TaskRegistry is ITaskRegistry, Credits {
     /// @inheritdoc ITaskRegistry
     function settleValidator(uint256 taskId, address validator) external nonReentrant {
         Task storage task = _taskIn(taskId, Phase.Confirmed);
-        SealView storage their = _seals[taskId][task.candidate][validator];
-        if (!their.attested) revert NotAttested(validator);
-        if (their.settled) revert AlreadySettled();
-        their.settled = true;
-        // Of what is left, by what stake is left: the last one gets the last unit.
-        uint256 share = Math.mulDiv(task.feePot, their.stake, task.unsettledStake);
-        task.feePot -= share;
-        task.unsettledStake -= their.stake;
+        uint256 share = TaskSteps.settleValidator(task, _seals[taskId][task.candidate][validator], validator);
         _pay(taskId, task, validator, share, CreditReason.ValidatorFee);
     }
 
@@ -298,7 +280,7 @@ contract TaskRegistry is ITaskRegistry, Credits {
     /// @inheritdoc ITaskRegistry
     function rankingScore(uint256 taskId) external view returns (uint256) {
         Task storage task = _known(taskId);
-        return Ranking.score(task.params.difficulty, task.params.reward);
+        return TaskSteps.rankingScore(task);
     }
 
     /// @inheritdoc ITaskRegistry
@@ -318,17 +300,16 @@ contract TaskRegistry is ITaskRegistry, Credits {
         Task storage task = _tasks[taskId];
         address participant = task.candidate;
         if (participant == address(0)) return examination;
-        Commitment storage candidate = _commitments[taskId][participant];
+        uint256 matching = _commitments[taskId][participant].matchingStake;
         examination.participant = participant;
         examination.sealDeadline = task.schedule.sealDeadline;
         examination.openDeadline = task.schedule.openDeadline;
         examination.openedAt = task.openedAt;
         examination.windowEnd = task.schedule.windowEnd;
         examination.result = task.result;
-        examination.sealedStake = candidate.sealedStake;
-        examination.matchingStake = candidate.matchingStake;
+        examination.matchingStake = matching;
         examination.totalStake = task.totalStake;
-        examination.quorum = _isQuorum(candidate.matchingStake, task.totalStake);
+        examination.quorum = _isQuorum(matching, task.totalStake);
         examination.next = task.queue.front();
     }
 
@@ -443,78 +424,37 @@ contract TaskRegistry is ITaskRegistry, Credits {
         if (weight == 0) revert NoStake(validator, time);
     }
 
-    /// @dev Nobody is no quorum of nobody.
     function _isQuorum(uint256 weight, uint256 total) private view returns (bool) {
-        return weight > 0 && weight * TaskParameters.BPS >= total * quorumBps;
+        return TaskParameters.isQuorum(weight, total, quorumBps);
     }
 
     // ————— Transitions —————
 
-    /// @dev Takes the next candidate, or ends the task where there is none. Where the one before was opened, this one
-    /// could be sealed in its window, but not after that: only so much of the seal period is over.
-    function _examineNext(uint256 taskId, Task storage task) private {
-        uint256 openedAt = task.openedAt;
-        uint256 sealable = openedAt == 0 ? 0 : Math.min(block.timestamp, task.schedule.windowEnd) - openedAt;
-        address next = task.queue.pop();
-        task.candidate = next;
-        task.openedAt = 0;
-        task.result = 0;
-        task.schedule.windowEnd = 0;
-        if (next == address(0)) {
-            task.schedule.sealDeadline = 0;
-            task.schedule.openDeadline = 0;
-            task.voidReason = VoidReason.NoCandidate;
-            _end(taskId, task, Stage.Void);
-            _pay(taskId, task, task.publisher, task.params.reward, CreditReason.RewardReturned);
-            _pay(taskId, task, task.publisher, task.params.publisherBond, CreditReason.PublisherBond);
-            _returnFeePot(taskId, task);
-            emit TaskVoided(taskId, VoidReason.NoCandidate);
-        } else {
-            PhaseLengths storage phases = task.params.phases;
-            uint40 sealDeadline = uint40(block.timestamp + Math.saturatingSub(phases.seal, sealable));
-            uint40 openDeadline = sealDeadline + phases.open;
-            task.schedule.sealDeadline = sealDeadline;
-            task.schedule.openDeadline = openDeadline;
-            emit ExaminationBegun(taskId, next, sealDeadline, openDeadline);
-        }
-    }
-
     /// @dev Half of a lost bond is burned, so that fighting oneself never pays; the other half is the refuter's, or the
     /// validators' where nobody refuted.
     function _eliminate(uint256 taskId, Task storage task, Elimination reason, address refuter) private {
-        address participant = task.candidate;
-        Commitment storage candidate = _commitments[taskId][participant];
-        uint256 slashed = 0;
-        if (reason == Elimination.Unattested) {
-            candidate.state = CommitmentState.Unattested;
-        } else {
-            candidate.state = CommitmentState.Eliminated;
-            slashed = _candidateBond(task);
-        }
-        emit CandidateEliminated(taskId, participant, reason, slashed);
+        Commitment storage candidate = _commitments[taskId][task.candidate];
+        bool refuted = refuter != address(0);
+        (uint256 slashed, bool found) = CandidateWalk.eliminate(task, candidate, taskId, reason, refuted);
         uint256 kept = slashed / 2;
         _burnHeld(taskId, task, slashed - kept, BurnReason.CandidateBond);
-        if (refuter == address(0)) {
-            task.feePot += kept;
-            if (reason != Elimination.FalseClaim) task.lostBySilence += kept;
-        } else {
-            _pay(taskId, task, refuter, kept, CreditReason.Refutation);
-        }
-        _examineNext(taskId, task);
+        if (refuted) _pay(taskId, task, refuter, kept, CreditReason.Refutation);
+        if (!found) _void(taskId, task, VoidReason.NoCandidate);
     }
 
-    /// @dev Half of the publisher's bond is burned, the rest is its victims'; where there are none all of it goes back.
-    function _voidAtPublishersCost(uint256 taskId, Task storage task, VoidReason reason) private {
+    /// @dev Where the publisher is at fault, half of its bond is burned and the rest is its victims'; else, and where there
+    /// are none, all of it goes back.
+    function _void(uint256 taskId, Task storage task, VoidReason reason) private {
         task.voidReason = reason;
         _end(taskId, task, Stage.Void);
         _pay(taskId, task, task.publisher, task.params.reward, CreditReason.RewardReturned);
-        _returnFeePot(taskId, task);
         uint256 bond = task.params.publisherBond;
-        if (task.commitments == 0) {
+        if (reason == VoidReason.NoCandidate || task.commitments == 0) {
             _pay(taskId, task, task.publisher, bond, CreditReason.PublisherBond);
         } else {
             _burnHeld(taskId, task, bond - bond / 2, BurnReason.PublisherBond);
         }
+        _returnFeePot(taskId, task);
         emit TaskVoided(taskId, reason);
     }
 
@@ -544,8 +484,8 @@ contract TaskRegistry is ITaskRegistry, Credits {
         _burn(amount, reason, taskId);
     }
 
-    /// @dev What no validator earned. Bonds that were lost by silence are not the publisher's: with phases that leave
-    /// nobody time to answer, it would earn the bonds of all who fell for its task.
+    /// @dev What no validator earned. Bonds that were lost by silence or to a quorum are not the publisher's: with phases
+    /// that leave nobody time to answer, or with a quorum of its own, it would earn those of all who fell for its task.
     function _returnFeePot(uint256 taskId, Task storage task) private {
         uint256 pot = task.feePot;
         uint256 silent = task.lostBySilence;

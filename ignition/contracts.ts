@@ -18,10 +18,9 @@ export function deployOn<Asset extends NamedArtifactContractDeploymentFuture<str
   asset: Asset,
 ) {
   const stake = m.contract("ValidatorStake", [asset, m.getParameter("unbondingPeriod", 7 * DAY)]);
-  const steps = m.library("TaskSteps");
-  const registry = m.contract("TaskRegistry", [asset, stake, NO_DISPUTES, m.getParameter("quorumBps", 6667)], {
-    libraries: { TaskSteps: steps },
-  });
+  const libraries = { CandidateWalk: m.library("CandidateWalk"), TaskSteps: m.library("TaskSteps") };
+  const terms = [asset, stake, NO_DISPUTES, m.getParameter("quorumBps", 6667)];
+  const registry = m.contract("TaskRegistry", terms, { libraries });
   const poolImplementation = m.contract("Pool", [registry]);
   const poolFactory = m.contract("PoolFactory", [poolImplementation]);
   return { asset, stake, registry, poolImplementation, poolFactory };

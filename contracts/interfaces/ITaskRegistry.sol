@@ -69,9 +69,9 @@ interface ITaskRegistry is ICredits {
         Unopened,
         /// its predictions have another number correct than it claimed
         FalseClaim,
-        /// a quorum of stake sealed another result (only without disputes)
+        /// a quorum of stake was shown to have sealed one other result (only without disputes)
         Contradicted,
-        /// too little stake spoke for it (only without disputes); its bond is not touched
+        /// too little stake spoke for it, and none was shown against it (only without disputes); keeps its bond
         Unattested,
         /// a dispute was decided against it
         Refuted
@@ -215,8 +215,6 @@ interface ITaskRegistry is ICredits {
         bytes32 claimSeal;
         /// binary CIDv1 of the model file; empty until opened as a candidate
         bytes modelCid;
-        /// stake of the validators that sealed a result of this candidate
-        uint128 sealedStake;
         /// stake of the validators whose seal was shown to match the opened result
         uint128 matchingStake;
     }
@@ -251,7 +249,6 @@ interface ITaskRegistry is ICredits {
         uint40 windowEnd;
         /// hash of the opened predictions
         bytes32 result;
-        uint256 sealedStake;
         uint256 matchingStake;
         /// all stake at the last second of the reveal phase
         uint256 totalStake;
@@ -385,6 +382,13 @@ interface ITaskRegistry is ICredits {
     error WrongLength(uint256 expected, uint256 actual);
     /// @notice None of the validators has a seal that matches and was not counted before.
     error NothingAttested();
+    /// @notice Seals of `shown` of the stake are of that one other result, which is no quorum of `total`; or it is the
+    /// opened result.
+    error NotContradicted(uint256 shown, uint256 total);
+    /// @notice The validators must ascend; this one does not come after the one before.
+    error NotAscending(address validator);
+    /// @notice With disputes a quorum decides nothing.
+    error OnlyWithoutDisputes();
     /// @notice Only the disputes contract may refute.
     error OnlyDisputes();
 
@@ -448,6 +452,22 @@ interface ITaskRegistry is ICredits {
     /// @notice Shows that the validators' seals match the opened result; anyone may, for any validators. Those that do
     /// not match or were counted before are passed over.
     function attest(uint256 taskId, address[] calldata validators) external;
+
+    /// @notice Eliminates the opened candidate, at the cost of its bond, by showing that validators with a quorum of all
+    /// stake sealed one other result; anyone may, in the window, in a deployment without disputes. Only seals of that
+    /// result count.
+    /// @dev A seal that nobody shows to be of another result proves nothing. If seals that were merely not attested
+    /// counted against a candidate, then validators that seal the right result and stay silent would cost an honest
+    /// claimant its bond. So a candidate without a quorum on either side keeps it. That is no free delay for a false
+    /// claim: one party awake in the window is enough to show the seals of a quorum that has evaluated its model, since
+    /// all honest ones have sealed the same result and everybody can compute it; the validators have half of the bond for
+    /// it; and shown at once, it ends the window early, which waiting for its end did not. What passes for nothing is a
+    /// candidate that no quorum has sealed at all, as before: it waits as long as its phases say, and no longer.
+    /// A quorum here and one for the candidate exclude each other, since a quorum is more than half and a validator seals
+    /// once.
+    /// @param result the hash of what the validators found; 0 is what a model that is not well-formed gives
+    /// @param validators ascending
+    function contradict(uint256 taskId, bytes32 result, address[] calldata validators) external;
 
     /// @notice Appends the standing candidate's block to the ledger and credits its reward; anyone may.
     function confirm(uint256 taskId) external;

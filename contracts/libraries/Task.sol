@@ -30,7 +30,7 @@ struct Task {
     uint256 escrow;
     // validators' fee and slashed halves; after confirmation, what validators have not been credited yet
     uint256 feePot;
-    // the part of the fee pot that stems from candidates that were not opened or not attested in time
+    // the part of the fee pot that stems from candidates that were not opened in time or contradicted
     uint256 lostBySilence;
     // after confirmation, the attested stake of the validators that have not been credited yet
     uint256 unsettledStake;

@@ -52,6 +52,11 @@ library TaskParameters {
         return (reward * bps + BPS - 1) / BPS;
     }
 
+    /// @notice Nobody is no quorum of nobody.
+    function isQuorum(uint256 weight, uint256 total, uint256 quorumBps) internal pure returns (bool) {
+        return weight > 0 && weight * BPS >= total * quorumBps;
+    }
+
     function _isLength(uint256 phase) private pure returns (bool) {
         return phase > 0 && phase <= MAX_PHASE;
     }

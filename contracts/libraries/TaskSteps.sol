@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {ITaskRegistry} from "../interfaces/ITaskRegistry.sol";
@@ -8,6 +9,7 @@ import {CandidateQueue} from "./CandidateQueue.sol";
 import {Hashing} from "./Hashing.sol";
 import {Ledger, LedgerEntry, Ledgers} from "./Ledgers.sol";
 import {PredictionCount} from "./PredictionCount.sol";
+import {Ranking} from "./Ranking.sol";
 import {Stage, Task} from "./Task.sol";
 import {TaskParameters} from "./TaskParameters.sol";
 
@@ -44,6 +46,19 @@ library TaskSteps {
 
         task.params = params;
         emit ITaskRegistry.TaskPublished(taskId, msg.sender, params.reward, params.descriptorCid);
+    }
+
+    /// @notice Keeps the released key, which must be the task's, and fixes the times that follow from it.
+    function release(Task storage task, uint256 taskId, bytes32 key) external {
+        if (Hashing.key(task.publisher, key) != task.params.keyHash) revert ITaskRegistry.WrongKey();
+        task.key = key;
+        task.stage = Stage.Released;
+        ITaskRegistry.Schedule storage schedule = task.schedule;
+        ITaskRegistry.PhaseLengths storage phases = task.params.phases;
+        schedule.releasedAt = uint40(block.timestamp);
+        schedule.revealStart = schedule.releasedAt + phases.testVote;
+        schedule.revealEnd = schedule.revealStart + phases.reveal;
+        emit ITaskRegistry.KeyReleased(taskId, key);
     }
 
     /// @notice Opens the caller's commitment.
@@ -106,15 +121,17 @@ library TaskSteps {
         emit ITaskRegistry.PredictionsShown(taskId, task.candidate, predictions);
     }
 
-    /// @notice Counts the validators whose seals match the opened result, each once.
-    /// @return added the stake that was not counted before
+    /// @notice Counts the validators whose seals match the opened result, each once. What makes a quorum of them ends the
+    /// window early.
     function attest(
         Task storage task,
         ITaskRegistry.Commitment storage candidate,
         mapping(address validator => ITaskRegistry.SealView) storage seals,
         uint256 taskId,
-        address[] calldata validators
-    ) external returns (uint128 added) {
+        address[] calldata validators,
+        uint256 quorumBps
+    ) external {
+        uint128 added = 0;
         for (uint256 i = 0; i < validators.length; ++i) {
             address validator = validators[i];
             ITaskRegistry.SealView storage their = seals[validator];
@@ -126,7 +143,40 @@ library TaskSteps {
             emit ITaskRegistry.Attested(taskId, task.candidate, validator, their.stake);
         }
         if (added == 0) revert ITaskRegistry.NothingAttested();
-        candidate.matchingStake += added;
+        uint128 before = candidate.matchingStake;
+        uint128 matching = before + added;
+        candidate.matchingStake = matching;
+
+        uint256 total = task.totalStake;
+        if (TaskParameters.isQuorum(before, total, quorumBps)) return;
+        if (!TaskParameters.isQuorum(matching, total, quorumBps)) return;
+        uint256 shortEnd = Math.max(block.timestamp, uint256(task.openedAt) + task.params.phases.shortWindow);
+        if (shortEnd < task.schedule.windowEnd) task.schedule.windowEnd = uint40(shortEnd);
+        emit ITaskRegistry.QuorumReached(taskId, task.candidate, task.schedule.windowEnd);
+    }
+
+    /// @notice Reverts unless validators with a quorum of all stake have sealed `result`, which is not the opened one.
+    /// @param validators ascending, so that none counts twice
+    function contradict(
+        Task storage task,
+        ITaskRegistry.Commitment storage candidate,
+        mapping(address validator => ITaskRegistry.SealView) storage seals,
+        uint256 taskId,
+        bytes32 result,
+        address[] calldata validators,
+        uint256 quorumBps
+    ) external view {
+        uint256 shown = 0;
+        address previous = address(0);
+        for (uint256 i = 0; i < validators.length && result != task.result; ++i) {
+            address validator = validators[i];
+            if (validator <= previous) revert ITaskRegistry.NotAscending(validator);
+            previous = validator;
+            ITaskRegistry.SealView storage their = seals[validator];
+            if (their.seal == Hashing.validatorSeal(taskId, candidate.hash, validator, result)) shown += their.stake;
+        }
+        uint256 total = task.totalStake;
+        if (!TaskParameters.isQuorum(shown, total, quorumBps)) revert ITaskRegistry.NotContradicted(shown, total);
     }
 
     /// @notice Appends the block of the examined candidate.
@@ -154,6 +204,26 @@ library TaskSteps {
             block_.correct,
             block_.total
         );
+    }
+
+    /// @notice Takes a validator's share out of the fee pot, once.
+    function settleValidator(
+        Task storage task,
+        ITaskRegistry.SealView storage their,
+        address validator
+    ) external returns (uint256 share) {
+        if (!their.attested) revert ITaskRegistry.NotAttested(validator);
+        if (their.settled) revert ITaskRegistry.AlreadySettled();
+        their.settled = true;
+        // Of what is left, by what stake is left: the last one gets the last unit.
+        share = Math.mulDiv(task.feePot, their.stake, task.unsettledStake);
+        task.feePot -= share;
+        task.unsettledStake -= their.stake;
+    }
+
+    /// @notice See {ITaskRegistry-rankingScore}.
+    function rankingScore(Task storage task) external view returns (uint256) {
+        return Ranking.score(task.params.difficulty, task.params.reward);
     }
 
     function _count(

@@ -123,15 +123,14 @@ function auditDuty(taskId: bigint, options: AuditorOptions): Duty {
 async function auditTask(taskId: bigint, options: AuditorOptions): Promise<(Audit & { urgent: boolean }) | null> {
   const { state, pools, log } = options;
   const known = await readFiles(state, taskId);
-  const { facts, explanation, files } = await explainFromChain(taskId, options, known);
+  const { facts, explanation, files, missing } = await explainFromChain(taskId, options, known);
   if (pools.length > 0 && !facts.pools.some(({ pool }) => pools.includes(pool))) return null;
-  const missing = [...files.values()].some((file) => "fault" in file);
-  const settled = isSettled(facts, explanation) && !missing;
+  const settled = isSettled(facts, explanation) && missing.length === 0;
   const urgent = facts.pools.some(({ phase }) => URGENT.has(phase));
   const name = `audits/${taskId}.json`;
   const evidence = `${state.path}/${name}`;
   const before = readAudit(state, taskId);
-  const fingerprint = fingerprintOf(facts, files);
+  const fingerprint = fingerprintOf(facts, files, missing);
   if (before?.fingerprint === fingerprint) return { taskId, explanation, settled, evidence, urgent };
 
   for (const [cid, file] of files) {
@@ -189,12 +188,15 @@ function isSettled({ pools, events }: TaskFacts, { parts }: TaskExplanation): bo
 }
 
 /** Changes with anything that an audit follows from. */
-function fingerprintOf({ phase, events, pools }: TaskFacts, files: ReadonlyMap<Hex, FetchedFile>): string {
+function fingerprintOf(
+  { phase, events, pools }: TaskFacts,
+  files: ReadonlyMap<Hex, FetchedFile>,
+  missing: readonly string[],
+): string {
   const ofEvents = (list: readonly { transaction: Hex; index: number }[]): string[] =>
     list.map(({ transaction, index }) => `${transaction} ${index}`);
   const ofPools = pools.map(({ pool, phase: split, events: list }) => [pool, split, ...ofEvents(list)]);
-  const ofFiles = [...files].map(([cid, file]) => [cid, "bytes" in file]);
-  return keccak256(Buffer.from(JSON.stringify([phase, ofEvents(events), ofPools, ofFiles]), "utf8"));
+  return keccak256(Buffer.from(JSON.stringify([phase, ofEvents(events), ofPools, [...files.keys()], missing]), "utf8"));
 }
 
 function readAudit(state: StateFolder, taskId: bigint): z.infer<typeof auditSchema> | undefined {

@@ -7,7 +7,15 @@ import { CID } from "multiformats/cid";
 import { z } from "zod";
 
 import { evaluateModel, type Evaluation } from "../evaluation/evaluate.ts";
-import { claimSeal, commitmentHash, keccak256, ZERO_HASH, type Address, type Hex } from "../protocol/bytes.ts";
+import {
+  claimSeal,
+  commitmentHash,
+  keccak256,
+  validatorSeal,
+  ZERO_HASH,
+  type Address,
+  type Hex,
+} from "../protocol/bytes.ts";
 import type { ChainClient, Head } from "../protocol/chain-client.ts";
 import { PonasError, explainError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
@@ -82,6 +90,9 @@ export async function saltOf(chain: ChainClient, taskId: bigint, participant: Ad
 
 /** Commitments in one task: a better model that comes late replaces the committed one, and each costs a burned fee. */
 const MAX_COMMITMENTS = 3;
+
+/** About 35,000 gas each: far below what a block holds. */
+const ATTESTED_AT_ONCE = 100;
 
 interface Committed {
   readonly opening: Opening;
@@ -280,6 +291,33 @@ export function createClaimant(options: ClaimantOptions): Duty {
     log.info({ event: "open", taskId: String(taskId) }, "opened the predictions: the chain counts them");
   }
 
+  /**
+   * Shows the seals that agree with the opened predictions and that their validators have not shown. They go first, for
+   * their fee; but one that has gone away, or that stays silent on purpose, must not cost the block.
+   */
+  async function attest(task: TaskState, head: Head): Promise<void> {
+    const { examined } = task;
+    if (examined?.participant !== participant || examined.quorum) return;
+    if (head.timestamp < examined.openedAt + BigInt(task.phases.shortWindow) / 2n) return;
+    const live = await registry.commitmentOf(taskId, participant);
+    if (live === undefined) return;
+    const silent = (await registry.sealsOf(taskId, participant))
+      .filter(
+        ({ validator, seal, attested }) =>
+          !attested && seal === validatorSeal(chain.domain, taskId, live.hash, validator, examined.result),
+      )
+      .slice(0, ATTESTED_AT_ONCE);
+    if (silent.length === 0) return;
+    await registry.attest(
+      taskId,
+      silent.map(({ validator }) => validator),
+    );
+    log.info(
+      { event: "attest", taskId: String(taskId) },
+      `attested for ${silent.length} validators of task ${taskId} that did not`,
+    );
+  }
+
   return {
     name: "claim",
     run: async (head) => {
@@ -292,7 +330,9 @@ export function createClaimant(options: ClaimantOptions): Duty {
         case "Reveal":
           return reveal(task, head);
         case "Seal":
+          return stayFetchable(task);
         case "Window":
+          await attest(task, head);
           return stayFetchable(task);
         case "Open":
           return open(task);

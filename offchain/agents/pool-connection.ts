@@ -10,6 +10,7 @@ import {
   CLOSE,
   MANAGER_METHODS,
   MAX_MESSAGE_BYTES,
+  MAX_STANDINGS,
   MINER_METHODS,
   MODEL_CHUNK_BYTES,
   RPC_ERROR,
@@ -18,17 +19,20 @@ import {
   type Job,
   type PointsReceipt,
   type Share,
+  type ShareStanding,
+  type SignedShare,
   type Target,
 } from "../pool/messages.ts";
 import { chunkAnswer, fetchModelBytes } from "../pool/model-transfer.ts";
 import { createRpcPeer, RpcError, type RpcPeer } from "../pool/rpc.ts";
 import { authorizeData, shareData, type PoolIdentity, type Signer } from "../pool/signatures.ts";
-import type { Hex } from "../protocol/bytes.ts";
+import type { Address, Hex } from "../protocol/bytes.ts";
 import { PonasError, explainError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
 import { createRandom } from "../protocol/random.ts";
 import { sleep } from "../protocol/wait.ts";
 import { createPoolOutbox, type FinishedShare, type PoolOutbox } from "./pool-outbox.ts";
+import { isReceipt } from "./share-receipts.ts";
 
 /** A job in a miner's hands. */
 export interface MinerJob extends Job {
@@ -75,6 +79,11 @@ export interface PoolConnection {
    * @throws PonasError unavailable where the link does not come up within `requestMs`: keep the receipts of `onReceipt`
    */
   receipt(taskId: bigint): Promise<PointsReceipt | null>;
+  /**
+   * What has become of this miner's shares in a task, ascending by lease.
+   * @throws PonasError unavailable as `receipt`
+   */
+  standings(taskId: bigint): Promise<ShareStanding[]>;
   /** Whether the link is up and authorised. */
   connected(): boolean;
   /** Ends the link for good; what waits is rejected as aborted. */
@@ -200,6 +209,8 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
   let link: Manager | null = null;
   /** the pool, as first heard: what is signed while the link is down is signed for it */
   let identity: PoolIdentity | null = null;
+  /** what signs its receipts, as it said with the last link */
+  let receiptKey: Address | null = null;
   let fatal: PonasError | null = null;
   let present: { readonly job: MinerJob; readonly control: AbortController; epoch: number } | null = null;
   let target: Target | null = null;
@@ -400,6 +411,7 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
       log.warn(explainError(error));
     }
     checkpointMs = hello.checkpointMs;
+    receiptKey = hello.receiptKey;
     link = manager;
     linkUp.open(manager);
     handInRest((finished) => finished.worker === worker);
@@ -497,13 +509,14 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
           timeoutMs: timing.verdictMs,
           signal,
         });
-        strike(lease, keep);
+        strike(lease, () => outbox.accept(lease, receipt, keep));
+        await checkReceipt(signed, receipt);
         return { status: "accepted", receipt, best };
       } catch (error) {
         if (signal.aborted) throw new PonasError("aborted", "Stopped.", { cause: error });
         if (error instanceof RpcError && FINAL.has(error.code)) {
           // Its model may be another share's too: what is refused as a copy is the copy of one.
-          strike(lease, true);
+          strike(lease, () => outbox.remove(lease, true));
           log.warn(`The pool refused the share of lease ${lease}: ${error.message}`);
           return { status: "refused", reason: error.message };
         }
@@ -515,12 +528,21 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
   }
 
   /** The pool has answered: what is left on the disk is no more than a share that would be answered again. */
-  function strike(lease: number, keepModel: boolean): void {
+  function strike(lease: number, work: () => void): void {
     try {
-      outbox.remove(lease, keepModel);
+      work();
     } catch (error) {
       log.warn(`The share of lease ${lease} stays in the outbox: ${explainError(error)}`);
     }
+  }
+
+  /** A receipt that is nobody's word is worth nothing, whatever the manager calls the share: its miner should know. */
+  async function checkReceipt(signed: SignedShare, receipt: Hex): Promise<void> {
+    if (isReceipt(signed, receipt, { identity: identity!, miner: signer.address, receiptKey: receiptKey! })) return;
+    log.error(
+      { event: "cheated", lease: signed.share.lease },
+      `The pool's receipt for the share of lease ${signed.share.lease} is not signed by its key ${receiptKey}.`,
+    );
   }
 
   async function abandon(lease: number, outcome: "infeasible" | "stopped", reason: string): Promise<void> {
@@ -583,6 +605,19 @@ export function connectToPool(options: PoolConnectionOptions): PoolConnection {
     async receipt(taskId) {
       const manager = await ready(AbortSignal.timeout(timing.requestMs));
       return (await manager.request("mining.points", { taskId }, { timeoutMs: timing.requestMs, signal })).receipt;
+    },
+    async standings(taskId) {
+      const manager = await ready(AbortSignal.timeout(timing.requestMs));
+      const all: ShareStanding[] = [];
+      for (;;) {
+        const after = all.at(-1)?.lease ?? 0;
+        const wait = { timeoutMs: timing.requestMs, signal };
+        const { shares } = await manager.request("mining.shares", { taskId, after }, wait);
+        // A manager that does not go on by lease would keep this up for ever.
+        const fresh = shares.filter(({ lease }) => lease > after);
+        for (const share of fresh) all.push(share);
+        if (shares.length < MAX_STANDINGS || fresh.length === 0) return all;
+      }
     },
     connected: () => link !== null,
     async close() {

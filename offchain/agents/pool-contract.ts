@@ -23,6 +23,22 @@ export interface Objection {
   readonly points: bigint;
 }
 
+/** A demand for a leaf, as it was raised. */
+export interface LeafDemand {
+  readonly id: number;
+  readonly by: Address;
+  readonly index: number;
+  readonly bond: bigint;
+  /** Unix time in seconds before which the leaf must be shown */
+  readonly deadline: number;
+}
+
+const objectionFrom = (view: Omit<Objection, "kind" | "state"> & { kind: number; state: number }): Objection => ({
+  ...view,
+  kind: OBJECTION_KINDS[view.kind]!,
+  state: OBJECTION_STATES[view.state]!,
+});
+
 export interface PoolTerms {
   readonly receiptKey: Address;
   readonly feeBps: number;
@@ -127,6 +143,13 @@ export function createPoolContract(chain: ChainClient, address: Address) {
     /** Moves a part of the float to the manager's credit. */
     withdrawFloat: (amount: bigint) => chain.send({ ...at, functionName: "withdrawFloat", args: [amount] }),
 
+    /** Whether the task is over and its block this pool's. */
+    hasWon: async (taskId: bigint): Promise<boolean> => {
+      const { phase, winner } = await registry.task(taskId);
+      return phase === "Confirmed" && winner === address;
+    },
+
+    /** Fetches what an ended task owes the pool; anyone may. */
     collect: (taskId: bigint) => chain.send({ ...at, functionName: "collect", args: [taskId] }),
 
     /** Posts a split, and sees to it that the float has the stake on it. @throws PonasError funds */
@@ -163,11 +186,27 @@ export function createPoolContract(chain: ChainClient, address: Address) {
 
     /** Open objections, those that run out first at the front; at most `limit`. */
     openObjections: async (taskId: bigint, limit = 100): Promise<Objection[]> =>
-      (await chain.read({ ...at, functionName: "openObjections", args: [taskId, BigInt(limit)] })).map((view) => ({
-        ...view,
-        kind: OBJECTION_KINDS[view.kind]!,
-        state: OBJECTION_STATES[view.state]!,
-      })),
+      (await chain.read({ ...at, functionName: "openObjections", args: [taskId, BigInt(limit)] })).map(objectionFrom),
+
+    objectionOf: async (taskId: bigint, id: number): Promise<Objection> =>
+      objectionFrom(await chain.read({ ...at, functionName: "objectionOf", args: [taskId, id] })),
+
+    /** Every demand for a leaf of a task's split, whatever became of it, oldest first. */
+    leafDemands: async (taskId: bigint): Promise<LeafDemand[]> => {
+      const logs = await chain.client.getContractEvents({
+        ...at,
+        eventName: "LeafDemanded",
+        args: { taskId },
+        fromBlock: BigInt(chain.deployment.fromBlock),
+      });
+      return logs.map(({ args: { id, by, index, bond, deadline } }) => ({
+        id: id!,
+        by: by!,
+        index: index!,
+        bond: bond!,
+        deadline: deadline!,
+      }));
+    },
 
     /** The points that were demanded, or shown, for a miner; 0 where none were. */
     demandedOf: (taskId: bigint, miner: Address): Promise<bigint> =>

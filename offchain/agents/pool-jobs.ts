@@ -86,7 +86,7 @@ async function runWorker(
       throw error;
     }
     const { lease } = job;
-    const progress = createProgress(job, connection);
+    const progress = createProgress(job, connection, log);
     let farewell: Promise<void> | undefined;
     const stop = (): void => {
       farewell = progress.giveBack("its miner was stopped");
@@ -216,7 +216,7 @@ interface Progress {
   giveBack(reason: string): Promise<void>;
 }
 
-function createProgress({ lease, epochsBefore }: MinerJob, connection: PoolConnection): Progress {
+function createProgress({ lease, epochsBefore }: MinerJob, connection: PoolConnection, log: Log): Progress {
   let last: Checkpoint | null = null;
   let sent: Checkpoint | null = null;
   let sentAt = performance.now();
@@ -226,9 +226,14 @@ function createProgress({ lease, epochsBefore }: MinerJob, connection: PoolConne
 
   async function send(checkpoint: Checkpoint): Promise<void> {
     const { epoch, bytes } = checkpoint;
-    const model = decodeModel(bytes, { maxBytes: bytes.length });
-    const offer = { lease, epochs: epoch - epochsBefore, modelRoot: modelRoot(model) };
-    if (await connection.checkpoint(offer, bytes)) sent = checkpoint;
+    try {
+      const model = decodeModel(bytes, { maxBytes: bytes.length });
+      const offer = { lease, epochs: epoch - epochsBefore, modelRoot: modelRoot(model) };
+      if (await connection.checkpoint(offer, bytes)) sent = checkpoint;
+    } catch (error) {
+      // The trial goes on without it: a checkpoint is a favour to whoever may have to go on with the lease.
+      log.warn({ lease }, `the checkpoint of lease ${lease} cannot be handed over: ${explainError(error)}`);
+    }
   }
 
   return {

@@ -5,6 +5,7 @@
 import { isAddressEqual } from "viem";
 
 import { pointsReceiptSchema, type PointsReceipt } from "../pool/messages.ts";
+import type { PointsTree } from "../pool/points-tree.ts";
 import { isSignedBy, pointsData } from "../pool/signatures.ts";
 import type { Address, Hex } from "../protocol/bytes.ts";
 import type { ChainClient } from "../protocol/chain-client.ts";
@@ -14,9 +15,11 @@ import type { ModelStore } from "../storage/model-store.ts";
 import { createFollowed, runDuties, type Duty } from "./duties.ts";
 import type { PoolContract } from "./pool-contract.ts";
 import { runJobs, type PoolWorker } from "./pool-jobs.ts";
+import type { PoolConnection } from "./pool-connection.ts";
 import type { PoolOutbox } from "./pool-outbox.ts";
 import { fetchSplit } from "./posted-split.ts";
 import { createRegistry, formatAmount } from "./registry.ts";
+import { standingOf } from "./share-receipts.ts";
 import type { StateFolder } from "./state-folder.ts";
 import type { TaskFiles } from "./task-files.ts";
 import { createWorkList, type WorkList } from "./work-list.ts";
@@ -60,6 +63,8 @@ const RECENT_TASKS = 50n;
 /** Seconds before what did not work is tried again: doubled from the first to the last. */
 const FIRST_WAIT = 5n;
 const LAST_WAIT = 600n;
+/** Seconds that a manager has for fetching a reward before its miners do. */
+const MANAGERS_TURN = 30n;
 
 /** Claims what the pool's contract owes this miner, in every task, whether or not this process has worked in it. */
 async function runClaims(options: PoolMinerOptions, work: WorkList): Promise<void> {
@@ -91,15 +96,51 @@ async function runClaims(options: PoolMinerOptions, work: WorkList): Promise<voi
 }
 
 /** The duty that gets this miner its pay of one task. */
-function claimOf(taskId: bigint, { chain, pool, workers, store, state, log, signal }: PoolMinerOptions): Duty {
+function claimOf(taskId: bigint, { chain, pool, workers, outbox, store, state, log, signal }: PoolMinerOptions): Duty {
   const miner = chain.account;
   let failure: unknown;
   let notBefore = 0n;
   let wait = FIRST_WAIT;
+  let wonSince: bigint | undefined;
   let satisfied = false;
+  let compared = false;
+
+  /** The posted tree; its file is held against the receipts for shares once. */
+  async function posted(root: Hex, timeoutMs?: number): Promise<PointsTree> {
+    const { tree, bytes } = await fetchSplit(taskId, root, { pool, store, signal, timeoutMs });
+    if (!compared) compare(bytes);
+    compared = true;
+    return tree;
+  }
+
+  /** Whatever is found, what the split gives is claimed. */
+  function compare(bytes: Uint8Array): void {
+    const at = { taskId: String(taskId) };
+    try {
+      const accepted = outbox.accepted(taskId);
+      if (accepted.length === 0) return;
+      const { missing, voided } = standingOf(accepted, bytes, `The shares file of task ${taskId}`, miner);
+      for (const reason of voided) log.warn(at, `shares of task ${taskId} count for nothing: ${reason}`);
+      if (missing.length === 0) return;
+      const evidence = `evidence/${taskId}.json`;
+      state.write(
+        evidence,
+        accepted
+          .filter(({ share }) => missing.includes(share.lease))
+          .map(({ share, ...rest }) => ({ ...rest, share: { ...share, taskId: String(taskId) } })),
+      );
+      log.error(
+        { event: "cheated", ...at, evidence: `${state.path}/${evidence}` },
+        `the split of task ${taskId} leaves out ${missing.length} of ${accepted.length} shares that the pool has ` +
+          `accepted: of lease ${missing.join(", ")}. Its receipts are kept in ${state.path}/${evidence}.`,
+      );
+    } catch (error) {
+      log.error(at, `the shares of task ${taskId} could not be compared with the split: ${explainError(error)}`);
+    }
+  }
 
   async function claimBySplit(root: Hex): Promise<void> {
-    const tree = await fetchSplit(taskId, root, { pool, store, signal });
+    const tree = await posted(root);
     const index = tree.leaves.findIndex(({ account }) => isAddressEqual(account, miner));
     const points = tree.leaves[index]?.points ?? 0n;
     const promised = readReceipt(state, taskId)?.points ?? 0n;
@@ -140,7 +181,7 @@ function claimOf(taskId: bigint, { chain, pool, workers, store, state, log, sign
     if (receipt === null || (await pool.demandedOf(taskId, miner)) >= receipt.points) return;
     let shown = 0n;
     try {
-      const tree = await fetchSplit(taskId, root, { pool, store, signal, timeoutMs: Math.min(60_000, 500 * left) });
+      const tree = await posted(root, Math.min(60_000, 500 * left));
       shown = tree.leaves.find(({ account }) => isAddressEqual(account, miner))?.points ?? 0n;
     } catch (error) {
       if (signal.aborted) throw error;
@@ -169,6 +210,18 @@ function claimOf(taskId: bigint, { chain, pool, workers, store, state, log, sign
     );
   }
 
+  /** Fetches a reward that the pool has won, where its manager has not for a while. */
+  async function collect(timestamp: bigint): Promise<void> {
+    if (!(await pool.hasWon(taskId))) return;
+    wonSince ??= timestamp;
+    if (timestamp < wonSince + MANAGERS_TURN) return;
+    await pool.collect(taskId);
+    log.info(
+      { event: "collect", taskId: String(taskId) },
+      `fetched the pool's reward of task ${taskId}: its manager did not`,
+    );
+  }
+
   async function withdraw(): Promise<void> {
     const credit = await pool.credit(miner);
     if (credit === 0n) return;
@@ -180,6 +233,9 @@ function claimOf(taskId: bigint, { chain, pool, workers, store, state, log, sign
   async function look(timestamp: bigint): Promise<boolean> {
     const { phase, split, deadline } = await pool.account(taskId);
     switch (phase) {
+      case "Committed":
+        await collect(timestamp);
+        return false;
       case "Objection":
         await object(split.root, Number(BigInt(deadline) - timestamp));
         return false;
@@ -242,6 +298,7 @@ const receiptFile = (taskId: bigint): string => `receipts/${taskId}.json`;
 /**
  * Keeps a points receipt where a vanished manager cannot take it along: the latest one that the pool's contract will
  * take, so that no forged one puts a good one out of its place.
+ * @returns whether it is a later one than was known
  * @throws PonasError pool where it is not this miner's, or not signed by the task's receipt key
  */
 export async function keepReceipt(
@@ -249,15 +306,40 @@ export async function keepReceipt(
   pool: Pick<PoolContract, "account" | "identity">,
   receipt: PointsReceipt,
   miner: Address,
-): Promise<void> {
+): Promise<boolean> {
   const { taskId, points, sequence, signature, ...rest } = receipt;
   const { receiptKey } = await pool.account(taskId);
-  const signed = await isSignedBy(receiptKey, pointsData(pool.identity, receipt), signature);
+  const signed = isSignedBy(receiptKey, pointsData(pool.identity, receipt), signature);
   if (!signed || !isAddressEqual(receipt.miner, miner)) {
     throw new PonasError("pool", `The points receipt of task ${taskId} that the pool has sent is not a valid one.`);
   }
-  if ((readReceipt(state, taskId)?.sequence ?? 0) >= sequence) return;
+  if ((readReceipt(state, taskId)?.sequence ?? 0) >= sequence) return false;
   state.write(receiptFile(taskId), { ...rest, sequence, signature, taskId: String(taskId), points: String(points) });
+  return true;
+}
+
+/** Reasons that are told one by one; a miner whose every share has one need not read them all. */
+const MOST_REASONS = 20;
+
+/** Tells a miner what its points of a task are made of, by the manager's word, and why a share counts for less. */
+export async function tellPoints(
+  { taskId, points, miner }: PointsReceipt,
+  { connection, log }: { readonly connection: Pick<PoolConnection, "standings">; readonly log: Log },
+): Promise<void> {
+  const at = { taskId: String(taskId) };
+  const shares = await connection.standings(taskId);
+  log.info(
+    { event: "points", ...at, points: String(points) },
+    `${points} points for ${shares.length} shares of task ${taskId}; once they are posted: ponas explain ${taskId} ${miner}`,
+  );
+  const less = shares.filter(({ reason }) => reason !== null);
+  for (const { lease, reason, voided, points: own } of less.slice(0, MOST_REASONS)) {
+    log.warn(
+      { ...at, lease },
+      `the share of lease ${lease} ${voided ? "counts for nothing" : `has ${own ?? "no"} points`}: ${reason}`,
+    );
+  }
+  if (less.length > MOST_REASONS) log.warn(at, `and ${less.length - MOST_REASONS} shares more count for less`);
 }
 
 function readReceipt(state: StateFolder, taskId: bigint): PointsReceipt | null {

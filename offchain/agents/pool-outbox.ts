@@ -11,6 +11,7 @@ import { z } from "zod";
 import { signedShareSchema, type SignedShare } from "../pool/messages.ts";
 import type { Hex } from "../protocol/bytes.ts";
 import { PonasError, explainError } from "../protocol/errors.ts";
+import { acceptedShareSchema, type AcceptedShare } from "./share-receipts.ts";
 import { createStateFolder } from "./state-folder.ts";
 
 export interface FinishedShare {
@@ -30,11 +31,18 @@ export interface PoolOutbox {
    * @throws PonasError unavailable where it cannot be written down; it is in `shares` all the same
    */
   put(share: FinishedShare): void;
-  /** The pool has said what becomes of the share. @param keepModel it may still ask for the model */
+  /** The pool has refused the share for good. @param keepModel it is another share's too */
   remove(lease: number, keepModel: boolean): void;
+  /**
+   * The pool has accepted the share: its receipt is kept until `forget`. @param keepModel it may still ask for the model
+   * @throws what the file system says; the share then stays where it is, to be handed in again by the next process
+   */
+  accept(lease: number, receipt: Hex, keepModel: boolean): void;
+  /** The accepted shares of a task, with their receipts. @throws PonasError bad-input where one is damaged */
+  accepted(taskId: bigint): AcceptedShare[];
   /** A model of a share that was put here, in this process or before. */
   model(modelRoot: Hex): Uint8Array | undefined;
-  /** The task is over: nobody asks for its models any more. */
+  /** The task is over: nobody asks for its models any more, and its receipts have done their work. */
   forget(taskId: bigint): void;
   session(worker: number): string | undefined;
   /** @throws PonasError unavailable where it cannot be written down */
@@ -45,6 +53,7 @@ const keptSchema = signedShareSchema.extend({ worker: z.int().min(0).default(0) 
 const sessionSchema = z.string().regex(/^[0-9a-f]{64}$/);
 
 const shareFile = (lease: number): string => `unsent/${lease}.json`;
+const acceptedFile = (taskId: bigint, lease: number): string => `accepted/${taskId}/${lease}.json`;
 const modelFile = (taskId: bigint, modelRoot: string): string => `models/${taskId}/${modelRoot}.model`;
 
 /**
@@ -57,6 +66,12 @@ export function createPoolOutbox(dir?: string, onDamage: (sentence: string) => v
   const delivering = new Set<number>();
   if (dir === undefined) {
     const models = new Map<Hex, { readonly taskId: bigint; readonly bytes: Uint8Array }>();
+    let accepted: AcceptedShare[] = [];
+    const remove = (lease: number, keepModel: boolean): void => {
+      const root = shares.get(lease)?.signed.share.modelRoot;
+      shares.delete(lease);
+      if (root !== undefined && !keepModel) models.delete(root);
+    };
     return {
       shares,
       delivering,
@@ -65,14 +80,17 @@ export function createPoolOutbox(dir?: string, onDamage: (sentence: string) => v
         shares.set(lease, finished);
         models.set(modelRoot, { taskId, bytes: finished.model });
       },
-      remove(lease, keepModel) {
-        const root = shares.get(lease)?.signed.share.modelRoot;
-        shares.delete(lease);
-        if (root !== undefined && !keepModel) models.delete(root);
+      remove,
+      accept(lease, receipt, keepModel) {
+        const signed = shares.get(lease)?.signed;
+        if (signed !== undefined) accepted.push({ ...signed, receipt });
+        remove(lease, keepModel);
       },
+      accepted: (taskId) => accepted.filter(({ share }) => share.taskId === taskId),
       model: (modelRoot) => models.get(modelRoot)?.bytes,
       forget(taskId) {
         for (const [root, model] of models) if (model.taskId === taskId) models.delete(root);
+        accepted = accepted.filter(({ share }) => share.taskId !== taskId);
       },
       session: (worker) => sessions.get(worker),
       keepSession: (worker, token) => void sessions.set(worker, token),
@@ -124,6 +142,19 @@ export function createPoolOutbox(dir?: string, onDamage: (sentence: string) => v
     return sessionSchema.safeParse(bytes === undefined ? "" : Buffer.from(bytes).toString("utf8")).data;
   }
 
+  const toJson = ({ share, signature }: SignedShare): object => ({
+    share: { ...share, taskId: share.taskId.toString() },
+    signature,
+  });
+  function remove(lease: number, keepModel: boolean): void {
+    const share = shares.get(lease)?.signed.share;
+    shares.delete(lease);
+    folder.remove(shareFile(lease));
+    if (share === undefined || keepModel) return;
+    models.delete(share.modelRoot);
+    folder.remove(modelFile(share.taskId, share.modelRoot));
+  }
+
   return {
     shares,
     delivering,
@@ -135,17 +166,26 @@ export function createPoolOutbox(dir?: string, onDamage: (sentence: string) => v
         // The model first: a share file that is there is complete.
         folder.writeBytes(modelFile(taskId, modelRoot), model);
         models.set(modelRoot, modelFile(taskId, modelRoot));
-        folder.write(shareFile(lease), { ...signed, share: { ...signed.share, taskId: taskId.toString() }, worker });
+        folder.write(shareFile(lease), { ...toJson(signed), worker });
       });
     },
-    remove(lease, keepModel) {
-      const share = shares.get(lease)?.signed.share;
-      shares.delete(lease);
-      folder.remove(shareFile(lease));
-      if (share === undefined || keepModel) return;
-      models.delete(share.modelRoot);
-      folder.remove(modelFile(share.taskId, share.modelRoot));
+    remove,
+    accept(lease, receipt, keepModel) {
+      const signed = shares.get(lease)?.signed;
+      if (signed === undefined) return;
+      try {
+        folder.write(acceptedFile(signed.share.taskId, lease), { ...toJson(signed), receipt });
+      } catch (error) {
+        shares.delete(lease); // from this process's hands: the pool has it
+        throw error;
+      }
+      remove(lease, keepModel);
     },
+    accepted: (taskId) =>
+      folder
+        .list(`accepted/${taskId}`)
+        .filter((name) => name.endsWith(".json"))
+        .map((name) => folder.read(`accepted/${taskId}/${name}`, acceptedShareSchema)!),
     model(modelRoot) {
       const unsent = [...shares.values()].find(({ signed }) => signed.share.modelRoot === modelRoot);
       if (unsent !== undefined) return unsent.model;
@@ -156,6 +196,7 @@ export function createPoolOutbox(dir?: string, onDamage: (sentence: string) => v
       if ([...shares.values()].some(({ signed }) => signed.share.taskId === taskId)) return;
       for (const [root, file] of models) if (file.startsWith(`models/${taskId}/`)) models.delete(root);
       folder.remove(`models/${taskId}`);
+      folder.remove(`accepted/${taskId}`);
     },
     session,
     keepSession(worker, token) {

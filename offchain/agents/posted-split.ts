@@ -24,6 +24,12 @@ const MAX_SHARES_FILE_BYTES = 1 << 28;
 
 const pointsSchema = z.looseObject({ points: z.array(z.unknown()) });
 
+/** The tree under a posted root, and the file that the split names, whose points make it. */
+export interface PostedSplit {
+  readonly tree: PointsTree;
+  readonly bytes: Uint8Array;
+}
+
 /**
  * The tree under a posted root, from the file that its split names.
  * @throws PonasError not-found, bad-input or integrity where the file is not what makes the root; store-unreachable
@@ -32,7 +38,7 @@ export async function fetchSplit(
   taskId: bigint,
   root: Hex,
   { pool, store, signal, timeoutMs }: PostedSplitOptions,
-): Promise<PointsTree> {
+): Promise<PostedSplit> {
   const what = `The shares file of task ${taskId}`;
   const cid = await pool.sharesCid(taskId);
   if (cid === undefined) throw new PonasError("not-found", `The split of task ${taskId} names no shares file.`);
@@ -45,7 +51,7 @@ export async function fetchSplit(
   }
   const tree = buildPointsTree(parsePoints(parseWith(pointsSchema, json, what).points));
   if (tree.root !== root) throw new PonasError("integrity", `${what} has another root than the split on chain.`);
-  return tree;
+  return { tree, bytes };
 }
 
 /** The leaf that answers an objection; undefined where the tree has none. */
@@ -70,7 +76,7 @@ export async function answerObjections(
   const { pool, log } = options;
   const open = await pool.openObjections(taskId);
   if (open.length === 0) return;
-  const tree = await fetchSplit(taskId, root, options);
+  const { tree } = await fetchSplit(taskId, root, options);
   const answers = open.flatMap((objection) => {
     const index = leafFor(tree, objection);
     return index === undefined ? [] : [{ id: objection.id, index }];

@@ -31,10 +31,25 @@ export type CommitmentState = (typeof COMMITMENT_STATES)[number];
 export interface Examined {
   readonly participant: Address;
   readonly opened: boolean;
+  /** seconds since 1970; 0 before */
+  readonly openedAt: bigint;
   /** hash of the opened predictions; of no meaning before */
   readonly result: Hex;
+  /** whether enough stake was shown to agree with it */
+  readonly quorum: boolean;
+  /** all stake that could seal it */
+  readonly totalStake: bigint;
   /** may be sealed too while this one is in its window */
   readonly next: Address | null;
+}
+
+/** A validator's seal on a candidate. */
+export interface Seal {
+  readonly validator: Address;
+  readonly seal: Hex;
+  /** what it weighs */
+  readonly stake: bigint;
+  readonly attested: boolean;
 }
 
 /** A task at one block. Times are seconds since 1970, amounts the asset's smallest unit. */
@@ -227,7 +242,10 @@ export function createRegistry(chain: ChainClient) {
           : {
               participant: examination.participant,
               opened: examination.openedAt !== 0,
+              openedAt: BigInt(examination.openedAt),
               result: examination.result,
+              quorum: examination.quorum,
+              totalStake: examination.totalStake,
               next: examination.next === NOBODY ? null : examination.next,
             },
     };
@@ -277,6 +295,34 @@ export function createRegistry(chain: ChainClient) {
 
     sealOf: (id: bigint, participant: Address, validator: Address) =>
       chain.read({ ...at, functionName: "sealOf", args: [id, participant, validator] }),
+
+    /** All seals on a candidate, in ascending order of their validators. */
+    sealsOf: async (id: bigint, participant: Address): Promise<Seal[]> => {
+      const logs = await chain.client.getContractEvents({
+        ...at,
+        eventName: "Sealed",
+        args: { taskId: id, participant },
+        fromBlock: BigInt(chain.deployment.fromBlock),
+      });
+      const validators = logs.map(({ args }) => args.validator!).toSorted((a, b) => (BigInt(a) < BigInt(b) ? -1 : 1));
+      return Promise.all(
+        validators.map(async (validator) => {
+          const { seal, stake, attested } = await chain.read({
+            ...at,
+            functionName: "sealOf",
+            args: [id, participant, validator],
+          });
+          return { validator, seal, stake, attested };
+        }),
+      );
+    },
+
+    /** Whether validators with so much of all stake can take a candidate's bond: a quorum, where there are no disputes. */
+    decides: async (weight: bigint, totalStake: bigint): Promise<boolean> => {
+      if ((await chain.read({ ...at, functionName: "disputes", args: [] })) !== NOBODY) return false;
+      const quorum = BigInt(await chain.read({ ...at, functionName: "quorumBps", args: [] }));
+      return weight > 0n && weight * 10_000n >= totalStake * quorum;
+    },
 
     hasVoted: (id: bigint, validator: Address) =>
       chain.read({ ...at, functionName: "hasVoted", args: [id, validator] }),
@@ -345,6 +391,10 @@ export function createRegistry(chain: ChainClient) {
 
     attest: (id: bigint, validators: readonly Address[]) =>
       chain.send({ ...at, functionName: "attest", args: [id, [...validators]] }),
+
+    /** Shows that these validators, in ascending order, sealed `result` of the opened candidate, which is another. */
+    contradict: (id: bigint, result: Hex, validators: readonly Address[]) =>
+      chain.send({ ...at, functionName: "contradict", args: [id, result, [...validators]] }),
 
     settle: (id: bigint, participant: Address) =>
       chain.send({ ...at, functionName: "settle", args: [id, participant] }),

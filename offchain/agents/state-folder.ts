@@ -1,20 +1,11 @@
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 import { z } from "zod";
 
 import { parseWith } from "../protocol/architecture.ts";
 import type { ChainClient } from "../protocol/chain-client.ts";
+import { writeDurably } from "../protocol/durable-file.ts";
 import { PonasError } from "../protocol/errors.ts";
 
 /** What an agent must still know after it was killed: small files, each written whole or not at all. */
@@ -38,24 +29,7 @@ export function createStateFolder(path: string): StateFolder {
   const writeBytes = (name: string, bytes: Uint8Array): void => {
     const file = join(path, name);
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-    const fresh = `${file}.${process.pid}.new`;
-    const handle = openSync(fresh, "w", 0o600);
-    try {
-      for (let at = 0; at < bytes.length;) at += writeSync(handle, bytes, at);
-      fsyncSync(handle);
-    } catch (error) {
-      rmSync(fresh, { force: true });
-      throw error;
-    } finally {
-      closeSync(handle);
-    }
-    renameSync(fresh, file);
-    const folder = openSync(dirname(file), "r");
-    try {
-      fsyncSync(folder); // the rename itself
-    } finally {
-      closeSync(folder);
-    }
+    writeDurably(file, bytes, 0o600);
   };
   const readBytes = (name: string): Uint8Array | undefined => {
     try {

@@ -26,7 +26,7 @@ const MAX_SHARES_FILE_BYTES = 1 << 28;
  * One task's terms and events, all as of the newest block.
  * @throws PonasError not-found where there is no such task; chain-unreachable
  */
-export async function readTaskFacts(chain: ChainClient, taskId: bigint): Promise<TaskFacts> {
+async function readTaskFacts(chain: ChainClient, taskId: bigint): Promise<TaskFacts> {
   const { client, deployment } = chain;
   const registry = getAddress(deployment.registry);
   const at = { abi: taskRegistryAbi, address: registry } as const;
@@ -146,8 +146,8 @@ export interface ExplainOptions {
 
 /**
  * Re-derives all payments of a task from chain and IPFS; a file that cannot be had is a disagreement, not an error.
- * @param known files that were fetched and verified before, by CID as the chain has it; new ones are added
- * @throws PonasError not-found; chain-unreachable; with `recompute`, what fetching and evaluating the model can throw
+ * @param known files that were fetched and verified before, by CID as the chain has it
+ * @throws PonasError not-found; chain-unreachable; store-unreachable where it is our own node that is at fault
  */
 export async function explainFromChain(
   taskId: bigint,
@@ -157,6 +157,8 @@ export async function explainFromChain(
   readonly facts: TaskFacts;
   readonly explanation: TaskExplanation;
   readonly files: Map<Hex, FetchedFile>;
+  /** what could not be had, and may be at another time: a shares file, the task's descriptor, the winning model */
+  readonly missing: readonly string[];
 }> {
   const { chain, files: taskFiles, signal, recompute = false } = options;
   const facts = await readTaskFacts(chain, taskId);
@@ -174,12 +176,23 @@ export async function explainFromChain(
       const { template, data } = await taskFiles.descriptor(task);
       described = { classes: template.classes, trainCount: data.train.count };
     } catch (error) {
-      if (signal.aborted || !(error instanceof PonasError)) throw error;
+      if (isOurs(error, signal)) throw error;
     }
   }
   const recomputed = recompute ? await recomputeWinner(facts, options) : undefined;
   const explanation = await explainTask({ facts, files, described, recomputed, signal });
-  return { facts, explanation, files };
+  const missing = [
+    ...[...files].flatMap(([cid, file]) => ("fault" in file ? [`file ${cid}`] : [])),
+    ...(files.size > 0 && described === null ? ["descriptor"] : []),
+    ...(recomputed !== undefined && "fault" in recomputed ? ["model"] : []),
+  ];
+  return { facts, explanation, files, missing };
+}
+
+/** Our own node or chain at fault says nothing about a task or a pool. */
+function isOurs(error: unknown, signal: AbortSignal): boolean {
+  if (signal.aborted || !(error instanceof PonasError)) return true;
+  return error.code === "store-unreachable" || error.code === "chain-unreachable" || error.code === "aborted";
 }
 
 async function fetchSharesFile(
@@ -191,8 +204,7 @@ async function fetchSharesFile(
     const address = binaryCid(cid, `The split of task ${taskId}`);
     return { bytes: await store.get(address, { maxBytes: MAX_SHARES_FILE_BYTES, timeoutMs, signal }) };
   } catch (error) {
-    // Our own node at fault says nothing about the pool.
-    if (signal.aborted || !(error instanceof PonasError) || error.code === "store-unreachable") throw error;
+    if (isOurs(error, signal)) throw error;
     return { fault: explainError(error) };
   }
 }
@@ -205,11 +217,16 @@ async function recomputeWinner(
   const block = events.find((event) => event.name === "BlockConfirmed");
   if (block === undefined) return undefined;
   const task = await createRegistry(chain).task(taskId);
-  const { samples } = await files.testSet(task);
-  const rules = await files.rules(task);
-  const address = binaryCid(block.args.modelCid, `The block of task ${taskId}`);
-  const bytes = await store.get(address, { maxBytes: task.maxModelBytes, timeoutMs, signal });
-  const limits = { maxBytes: task.maxModelBytes, rules, signal };
-  const { modelRoot, correct, total, malformed } = await evaluateModel(bytes, { ...samples, ...limits });
-  return { modelRoot, correct, total, malformed: malformed?.reason ?? null };
+  try {
+    const { samples } = await files.testSet(task);
+    const rules = await files.rules(task);
+    const address = binaryCid(block.args.modelCid, `The block of task ${taskId}`);
+    const bytes = await store.get(address, { maxBytes: task.maxModelBytes, timeoutMs, signal });
+    const limits = { maxBytes: task.maxModelBytes, rules, signal };
+    const { modelRoot, correct, total, malformed } = await evaluateModel(bytes, { ...samples, ...limits });
+    return { modelRoot, correct, total, malformed: malformed?.reason ?? null };
+  } catch (error) {
+    if (isOurs(error, signal)) throw error;
+    return { fault: explainError(error) };
+  }
 }

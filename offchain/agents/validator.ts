@@ -1,9 +1,10 @@
 /**
  * The validator: a staked full node that evaluates candidates in order of claimed accuracy, seals what it found before
- * any prediction is public, opens for a claimant that is away, and shows its seal once the result is open.
+ * any prediction is public, opens for a claimant that is away, and shows its seal once the result is open: that it
+ * agrees, or with the others' that a quorum has found something else.
  */
 import { evaluateModel, type Evaluation } from "../evaluation/evaluate.ts";
-import { claimSeal, validatorSeal, ZERO_HASH, type Address } from "../protocol/bytes.ts";
+import { claimSeal, validatorSeal, ZERO_HASH, type Address, type Hex } from "../protocol/bytes.ts";
 import { validatorStakeAbi } from "../protocol/abi.ts";
 import type { ChainClient, Head } from "../protocol/chain-client.ts";
 import { PonasError, explainError, type ErrorCode } from "../protocol/errors.ts";
@@ -11,7 +12,15 @@ import type { Log } from "../protocol/log.ts";
 import { createPrefetch, inTime, percent } from "./claimant.ts";
 import { createFollowed, runDuties, type Duty } from "./duties.ts";
 import { createKeeper } from "./keeper.ts";
-import { createRegistry, formatAmount, paying, withdrawCredit, type Registry, type TaskState } from "./registry.ts";
+import {
+  createRegistry,
+  formatAmount,
+  paying,
+  withdrawCredit,
+  type Examined,
+  type Registry,
+  type TaskState,
+} from "./registry.ts";
 import { shapeOf } from "./task-descriptor.ts";
 import type { TaskFiles } from "./task-files.ts";
 import type { ModelStore } from "../storage/model-store.ts";
@@ -198,15 +207,37 @@ function dutiesFor(taskId: bigint, registry: Registry, options: ValidatorOptions
     );
   }
 
-  async function attest(task: TaskState, participant: Address): Promise<void> {
+  async function show(task: TaskState, examined: Examined, head: Head): Promise<void> {
+    const { participant, result } = examined;
     const mine = await registry.sealOf(taskId, participant, validator);
-    if (mine.seal === ZERO_HASH || mine.attested || task.examined === null) return;
+    if (mine.seal === ZERO_HASH || mine.attested) return;
     const candidate = await registry.commitmentOf(taskId, participant);
     if (candidate === undefined) return;
-    const matching = validatorSeal(chain.domain, taskId, candidate.hash, validator, task.examined.result);
-    if (matching !== mine.seal) return;
+    const matching = validatorSeal(chain.domain, taskId, candidate.hash, validator, result);
+    if (matching !== mine.seal) return contradict(task, examined, candidate.hash, head);
     await registry.attest(taskId, [validator]);
     log.info({ event: "attest", taskId: String(taskId), participant }, `attested the result of ${participant}`);
+  }
+
+  /** Takes the bond of a claim that was opened with other predictions than we found, where a quorum found the same as we. */
+  async function contradict(task: TaskState, examined: Examined, commitment: Hex, head: Head): Promise<void> {
+    const { participant, totalStake } = examined;
+    const result = (await evaluate(task, participant, head))?.result;
+    if (result === undefined || result === examined.result) return;
+    const same = (await registry.sealsOf(taskId, participant)).filter(
+      (other) => other.seal === validatorSeal(chain.domain, taskId, commitment, other.validator, result),
+    );
+    const weight = same.reduce((sum, { stake }) => sum + stake, 0n);
+    if (!(await registry.decides(weight, totalStake))) return;
+    await registry.contradict(
+      taskId,
+      result,
+      same.map((other) => other.validator),
+    );
+    log.info(
+      { event: "contradict", taskId: String(taskId), participant },
+      `showed that ${same.length} validators found something else than ${participant} opened`,
+    );
   }
 
   async function collect(task: TaskState): Promise<void> {
@@ -232,7 +263,7 @@ function dutiesFor(taskId: bigint, registry: Registry, options: ValidatorOptions
       if (phase === "Seal") await seal(task, participant, head);
       if (phase === "Open") await openFor(task, participant, head);
       if (phase === "Window") {
-        await attest(task, participant);
+        await show(task, examined, head);
         if (next !== null) await seal(task, next, head);
       }
     },

@@ -195,6 +195,9 @@ export function wholeNumber(flag: string, least: number, most = Number.MAX_SAFE_
   };
 }
 
+/** A parser of hardware bounds, 0 meaning that there is none, for commander. @throws PonasError usage */
+export const hardwareBound = (flag: string) => wholeNumber(flag, 0, 0xffff_ffff);
+
 /** A task's number, for commander. @throws PonasError usage */
 export function taskNumber(text: string): bigint {
   if (!/^\d{1,18}$/.test(text)) throw new PonasError("usage", `A task is named by its number, not "${text}".`);

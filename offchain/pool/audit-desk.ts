@@ -12,11 +12,12 @@ import { sleep } from "../protocol/wait.ts";
 import type { Samples } from "../training/datasets.ts";
 import { condemn, endHandOver, missingOf, shutOut } from "./audits.ts";
 import type { Queries } from "./database.ts";
+import { isAnyOf } from "./database-bulk.ts";
 import { shareSchema } from "./messages.ts";
 import type { ModelCheck } from "./model-check.ts";
 import type { PoolRules } from "./rules.ts";
 import { audits, leases, models, shares, type ShareRow } from "./schema.ts";
-import type { Serial } from "./serial.ts";
+import { createBatches, type Serial } from "./serial.ts";
 import type { PoolTaskDescriptor } from "./task.ts";
 
 /** A task whose models are asked for. */
@@ -64,6 +65,8 @@ export interface AuditDesk {
 
 /** Models that are on their way at once; one a miner. */
 const MAX_AT_ONCE = 8;
+/** Drawn shares that are looked up at once. */
+const MAX_FOUND = 64;
 /** What could not be fetched is left alone for so long. */
 const REST_MS = 2_000;
 /** How often is looked without having been told of anything. */
@@ -92,10 +95,33 @@ export function createAuditDesk(options: {
 
   function wake(come?: Address): void {
     for (const [id, { miner }] of resting) if (miner === come) resting.delete(id);
+    isNews = true;
     waken();
   }
 
   type Wanted = ShareRow & { readonly sessionId: string };
+
+  /** drawn ones that nobody was asked for yet; there may be more where there is news, or some time has passed */
+  let found: Wanted[] = [];
+  let isNews = true;
+  let lookAt = 0;
+  const keep = createBatches<object, { readonly row: Wanted; readonly bytes: Uint8Array }, undefined>({
+    turn: writing,
+    most: MAX_AT_ONCE,
+    period: 3 * rules.paceMs,
+    work: (_, kept) =>
+      queries.transaction(async (tx) => {
+        await tx
+          .insert(models)
+          .values(kept.map(({ row: { taskId, modelRoot }, bytes }) => ({ taskId, modelRoot, bytes })))
+          .onConflictDoNothing();
+        const ids = kept.map(({ row }) => row.id);
+        await tx.update(shares).set({ holder: "manager" }).where(isAnyOf(shares.id, ids));
+        const drawn = kept.flatMap(({ row }) => (row.audit === "due" ? [row.id] : []));
+        if (drawn.length > 0) await tx.update(shares).set({ audit: "passed" }).where(isAnyOf(shares.id, drawn));
+        return kept.map(() => undefined);
+      }),
+  });
 
   /** The next model to ask for: one that was drawn, else one that is only to be counted. */
   async function next(): Promise<Wanted | undefined> {
@@ -103,7 +129,14 @@ export function createAuditDesk(options: {
     for (const [id, { until }] of resting) if (until <= now) resting.delete(id);
     const miners = owners.onlineMiners().filter((miner) => !busy.has(miner));
     if (miners.length === 0 || watched.size === 0) return undefined;
-    const drawn = await first([...watched.keys()], miners, eq(shares.audit, "due"));
+    const free = new Set(miners);
+    found = found.filter(({ id, taskId, miner }) => watched.has(taskId) && free.has(miner) && !resting.has(id));
+    if (found.length === 0 && (isNews || performance.now() >= lookAt)) {
+      isNews = false;
+      found = await list([...watched.keys()], miners, MAX_FOUND, eq(shares.audit, "due"));
+      lookAt = performance.now() + LOOK_MS;
+    }
+    const drawn = found.shift();
     if (drawn !== undefined || !collects) return drawn;
     const settling = [...watched.values()].filter((task) => task.settling).map(({ taskId }) => taskId);
     const urgent = settling.length === 0 ? undefined : await first(settling, miners);
@@ -112,8 +145,12 @@ export function createAuditDesk(options: {
     return first([...watched.keys()], miners);
   }
 
-  async function first(taskIds: bigint[], miners: Address[], more?: SQL): Promise<Wanted | undefined> {
-    const [row] = await queries
+  async function first(taskIds: bigint[], miners: Address[]): Promise<Wanted | undefined> {
+    return (await list(taskIds, miners, 1))[0];
+  }
+
+  async function list(taskIds: bigint[], miners: Address[], most: number, more?: SQL): Promise<Wanted[]> {
+    const rows = await queries
       .select({ share: shares, sessionId: leases.sessionId })
       .from(shares)
       .innerJoin(leases, eq(leases.id, shares.leaseId))
@@ -129,8 +166,8 @@ export function createAuditDesk(options: {
         ),
       )
       .orderBy(shares.id)
-      .limit(1);
-    return row === undefined ? undefined : { ...row.share, sessionId: row.sessionId };
+      .limit(most);
+    return rows.map(({ share, sessionId }) => ({ ...share, sessionId }));
   }
 
   async function ask(row: Wanted): Promise<void> {
@@ -156,15 +193,7 @@ export function createAuditDesk(options: {
         ? await check.full({ descriptor, validation }, claim, bytes)
         : check.form(descriptor, claim, bytes);
     if (lie !== null) return expose(row, lie);
-    await writing(() =>
-      queries.transaction(async (tx) => {
-        await tx.insert(models).values({ taskId, modelRoot, bytes }).onConflictDoNothing();
-        await tx
-          .update(shares)
-          .set({ holder: "manager", ...(row.audit === "due" ? { audit: "passed" as const } : {}) })
-          .where(eq(shares.id, id));
-      }),
-    );
+    await keep(watched, { row, bytes });
     if (row.audit === "due") log.info({ lease, miner }, `The share of lease ${lease} was audited: it is true.`);
   }
 
@@ -220,7 +249,10 @@ export function createAuditDesk(options: {
           resting.set(row.id, { miner: row.miner, until: clock() + REST_MS });
           if (!signal.aborted) log.error({ err: error }, `An audit failed: ${explainError(error)}`);
         })
-        .finally(() => busy.delete(row.miner));
+        .finally(() => {
+          busy.delete(row.miner);
+          isNews = true;
+        });
       busy.set(row.miner, asking);
     }
     await Promise.all(busy.values());
@@ -299,6 +331,7 @@ export function createAuditDesk(options: {
         await sleep(100, AbortSignal.any([wanted, signal]));
       }
       watched.delete(taskId);
+      found = [];
       await Promise.all(busy.values());
       await writing(() => queries.transaction((tx) => endHandOver(tx, [taskId, ...earlier])));
     },

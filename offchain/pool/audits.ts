@@ -2,9 +2,10 @@
 import { and, count, eq, inArray, ne, sql } from "drizzle-orm";
 
 import type { Address, Hex } from "../protocol/bytes.ts";
-import { CHANCE_UNIT } from "./audit-draw.ts";
+import { CHANCE_UNIT, missingCost } from "./audit-draw.ts";
 import type { Queries } from "./database.ts";
-import { audits, leases, miners, shares } from "./schema.ts";
+import { isAnyOf } from "./database-bulk.ts";
+import { audits, leases, miners, shares, type ShareRow } from "./schema.ts";
 
 /** How the shares of a task are drawn. */
 export interface TaskAudit {
@@ -32,20 +33,26 @@ export async function openAudit(tx: Queries, taskId: bigint, rate: number, secre
   return { secret: row!.secret, rate: row!.rate };
 }
 
+/** What one share adds to what its miner has to lose (`workAtRisk`). */
+export function atRiskOf({ work, chance, audit }: Pick<ShareRow, "work" | "chance" | "audit">): bigint {
+  return audit === "none" || audit === "passed" ? work : -missingCost(work, chance);
+}
+
 /**
- * What a miner has to lose in a task (`auditChance`): the work of its shares, less what those that are open or missing
- * may cost. It never exceeds what the miner would be paid for.
+ * What miners have to lose in a task (`auditChance`): the work of their shares, less what those that are open or missing
+ * may cost. It never exceeds what a miner would be paid for; it may be below nothing.
  */
-export async function workAtRisk(tx: Queries, taskId: bigint, miner: Address): Promise<bigint> {
+export async function workAtRisk(tx: Queries, taskId: bigint, of: readonly Address[]): Promise<Map<Address, bigint>> {
   const cost = sql`div(${shares.work} * (${CHANCE_UNIT}::numeric - ${shares.chance}), ${shares.chance})`;
-  const [row] = await tx
+  const rows = await tx
     .select({
-      work: sql<string>`coalesce(sum(CASE WHEN ${shares.audit} IN ('none', 'passed') THEN ${shares.work} ELSE -${cost} END), 0)`,
+      miner: shares.miner,
+      work: sql<string>`sum(CASE WHEN ${shares.audit} IN ('none', 'passed') THEN ${shares.work} ELSE -${cost} END)`,
     })
     .from(shares)
-    .where(and(eq(shares.taskId, taskId), eq(shares.miner, miner), eq(shares.voided, false)));
-  const work = BigInt(row!.work);
-  return work > 0n ? work : 0n;
+    .where(and(eq(shares.taskId, taskId), isAnyOf(shares.miner, of), eq(shares.voided, false)))
+    .groupBy(shares.miner);
+  return new Map(rows.map(({ miner, work }) => [miner, BigInt(work)]));
 }
 
 /**

@@ -9,7 +9,8 @@ import { architectureHash, type Address, type Hex } from "../protocol/bytes.ts";
 import { PonasError, explainError } from "../protocol/errors.ts";
 import type { TrainingSettings } from "../training/settings.ts";
 import type { Queries } from "./database.ts";
-import type { Checkpoint } from "./messages.ts";
+import type { Checkpoint, Share } from "./messages.ts";
+import type { CheckedTask, ModelCheck } from "./model-check.ts";
 import type { PoolRules } from "./rules.ts";
 import { checkpoints, leases, type LeaseRow } from "./schema.ts";
 import type { Serial } from "./serial.ts";
@@ -32,8 +33,6 @@ export interface CheckpointDesk {
 
 /** Models on their way at the same time: they wait behind nobody's share, and take little memory. */
 const MAX_AT_ONCE = 8;
-/** Checkpoints replaced before the room of the old ones is taken back; a server does so by itself, PGlite does not. */
-const REPLACED_BEFORE_VACUUM = 64;
 
 export function createCheckpointDesk(options: {
   readonly queries: Queries;
@@ -44,7 +43,6 @@ export function createCheckpointDesk(options: {
 }): CheckpointDesk {
   const { queries, rules, writing, clock } = options;
   const taking = new Set<number>();
-  let written = 0;
 
   const later = (reason: string): CheckpointVerdict => ({ kind: "later", reason });
   const refuse = (reason: string, offence = false): CheckpointVerdict => ({ kind: "refused", reason, offence });
@@ -113,7 +111,6 @@ export function createCheckpointDesk(options: {
           }),
         );
         if (!kept) return refuse(`Lease ${lease} is not yours any more.`);
-        if (++written % REPLACED_BEFORE_VACUUM === 0) await writing(() => queries.execute(sql`VACUUM checkpoints`));
         return { kind: "kept" };
       } finally {
         taking.delete(lease);
@@ -139,20 +136,35 @@ export async function checkpointOf(queries: Queries, lease: LeaseRow): Promise<C
 }
 
 /**
- * The part of a recipe that is left after some of its epochs. Half a cosine goes on from the rate it has reached, in a
- * half cosine of its own: within 15 % of the first rate of what it would have been. Early stopping counts anew.
+ * The part of a recipe that is left after some of its epochs: the same but for their number. Whoever goes on counts its
+ * epochs from those before (`epochsBefore` of its job), and so finds its place in the schedule. Early stopping counts anew.
  * @param done 1 … epochs − 1
  */
 export function settingsAfter(settings: TrainingSettings, done: number): TrainingSettings {
-  const epochs = settings.epochs - done;
-  const { schedule, learningRate } = settings;
-  const reached =
-    schedule === "cosine"
-      ? (1 + Math.cos((Math.PI * done) / settings.epochs)) / 2
-      : schedule === "constant"
-        ? 1
-        : schedule.factor ** Math.floor(done / schedule.every);
-  return { ...settings, epochs, learningRate: learningRate * reached };
+  return { ...settings, epochs: settings.epochs - done };
+}
+
+/**
+ * Why a share of a trial that its miner went on with earns nothing, or null: the checkpoint it was given, handed back as
+ * it is or with a bias changed, is no better than the checkpoint.
+ * @throws PonasError engine, aborted
+ */
+export async function handedBack(
+  queries: Queries,
+  check: ModelCheck,
+  task: CheckedTask,
+  { resumes }: Pick<LeaseRow, "resumes">,
+  { validation }: Share,
+): Promise<string | null> {
+  if (resumes === null) return null;
+  const [given] = await queries
+    .select({ bytes: checkpoints.bytes })
+    .from(checkpoints)
+    .where(eq(checkpoints.leaseId, resumes));
+  if (given === undefined) return null;
+  const correct = await check.count(task, given.bytes);
+  if (validation.correct > correct) return null;
+  return `The share has ${validation.correct} of ${validation.total} right, and the checkpoint that its trial goes on from has ${correct}: nothing was gained.`;
 }
 
 /** Forgets the checkpoints of trials that are over; those that somebody may still go on from stay. */

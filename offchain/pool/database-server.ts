@@ -6,18 +6,14 @@
  * Commits do not wait for the disk one by one: `durably` waits for all that were made so far at once, on a second
  * connection, so that the next transactions need not wait for the disk's answer to the last (group commit).
  */
-import { sql, extractTablesRelationalConfig, createTableRelationsHelpers } from "drizzle-orm";
-import { NodePgDatabase } from "drizzle-orm/node-postgres";
-import { NodePgSession, NodePgTransaction, type NodePgClient } from "drizzle-orm/node-postgres/session";
-import { PgDialect } from "drizzle-orm/pg-core";
-import { Client, types, type CustomTypesConfig } from "pg";
+import { Client } from "pg";
 
 import { PonasError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
 import { sleep } from "../protocol/wait.ts";
-import type { PoolDatabase, Queries } from "./database.ts";
+import type { PoolDatabase } from "./database.ts";
+import { checkCommitted, createPreparedNames, PARSERS, queriesOver, settles } from "./database-session.ts";
 import { migrate } from "./migrations.ts";
-import * as schema from "./schema.ts";
 import { createSerial } from "./serial.ts";
 
 export interface ServerTiming {
@@ -42,9 +38,6 @@ const DEFAULT_TIMING: ServerTiming = {
   connectMs: 10_000,
 };
 
-/** Statements that the server keeps prepared; those beyond, and those with lists of values, are parsed each time. */
-const MAX_PREPARED = 300;
-const MAX_PREPARED_VALUES = 40;
 /** The lock's number, "ponas" in ASCII; PostgreSQL keeps advisory locks apart by database. */
 const LOCK = "483312689523";
 
@@ -67,28 +60,6 @@ interface Held {
   alive: boolean;
 }
 
-/** Values as the embedded database gives them: whole numbers as numbers where they fit, bytes as plain arrays. */
-const PARSERS: CustomTypesConfig = {
-  getTypeParser: ((id: number, format?: "text" | "binary") => {
-    const parse = types.getTypeParser(id, format as "text");
-    if (format === "binary") return parse;
-    switch (id) {
-      case types.builtins.INT8:
-        return (text: string) => (Number.isSafeInteger(Number(text)) ? Number(text) : BigInt(text));
-      case types.builtins.BYTEA:
-        return (text: string) => new Uint8Array(parse(text) as unknown as Buffer);
-      // drizzle's own columns parse times and numerics.
-      case types.builtins.TIMESTAMP:
-      case types.builtins.TIMESTAMPTZ:
-      case types.builtins.DATE:
-      case types.builtins.INTERVAL:
-        return (text: string) => text;
-      default:
-        return parse;
-    }
-  }) as CustomTypesConfig["getTypeParser"],
-};
-
 /** `openPoolDatabase` on a server. */
 export async function openServerDatabase(
   url: string,
@@ -101,12 +72,8 @@ export async function openServerDatabase(
     await server.close();
     throw error;
   }
-  const dialect = new PgDialect();
-  const tables = extractTablesRelationalConfig(schema, createTableRelationsHelpers);
-  const relations = { fullSchema: schema, schema: tables.tables, tableNamesMap: tables.tableNamesMap };
-  const session = new ServerSession(server, null, dialect, relations);
   return {
-    queries: new NodePgDatabase(dialect, session as never, relations as never) as unknown as Queries,
+    queries: queriesOver(server),
     lost: server.lost,
     durably: server.durably,
     onLoss: server.onLoss,
@@ -116,15 +83,13 @@ export async function openServerDatabase(
 
 // ————— The connection —————
 
-type ServerLink = ReturnType<typeof createServerLink>;
-
 function createServerLink(url: string, { log, timing }: { readonly log?: Log; readonly timing: ServerTiming }) {
   const { name, newClient } = parseServerUrl(url, timing);
   const inTurn = createSerial();
   const losing = new AbortController();
   const closing = new AbortController();
   const ended = AbortSignal.any([losing.signal, closing.signal]);
-  const prepared = new Map<string, string>();
+  const nameOf = createPreparedNames();
   let held: Held | null = null;
   /** the last one that was ours: what is left of it on the server may still hold the lock */
   let previous: Backend | null = null;
@@ -249,7 +214,7 @@ function createServerLink(url: string, { log, timing }: { readonly log?: Log; re
   /** One statement on a connection. @throws PonasError unavailable where the connection ends meanwhile */
   async function run(on: Held, query: object, values: unknown[]): Promise<unknown> {
     const { text } = query as { text: string };
-    const settled = /^\s*(rollback|commit)\s*$/i.exec(text)?.[1]?.toLowerCase();
+    const settled = settles(text);
     if (!on.alive) {
       // The server has rolled back by itself; the failure that led here says more.
       if (settled === "rollback") return { rows: [] };
@@ -264,21 +229,9 @@ function createServerLink(url: string, { log, timing }: { readonly log?: Log; re
       if (failure instanceof PonasError && failure.code === "unavailable") lose(on);
       throw failure;
     }
-    // A transaction in which a failed statement was passed over is not committed, and says so only here.
-    if (settled === "commit" && (result as { command?: string }).command === "ROLLBACK") {
-      throw new Error("The transaction could not be committed: one of its statements had failed.");
-    }
+    checkCommitted(settled, result);
     if (settled !== undefined || !/^\s*(select|begin)\b/i.test(text)) on.written++;
     return result;
-  }
-
-  function nameOf(text: string, values: unknown[]): string | undefined {
-    if (values.length === 0 || values.length > MAX_PREPARED_VALUES) return undefined;
-    const known = prepared.get(text);
-    if (known !== undefined || prepared.size >= MAX_PREPARED) return known;
-    const fresh = `ponas${prepared.size}`;
-    prepared.set(text, fresh);
-    return fresh;
   }
 
   /** Has the connection to itself until `work` ends. */
@@ -377,7 +330,8 @@ function parseServerUrl(url: string, timing: ServerTiming): { name: string; newC
       query_timeout: timing.statementMs,
       keepAlive: true,
       keepAliveInitialDelayMillis: 10_000,
-    });
+      pipeline: true,
+    } as object);
   let client: Client;
   try {
     client = newClient();
@@ -412,54 +366,4 @@ function explain(error: unknown, name: string): unknown {
     return new PonasError("unavailable", `${name} is away (${why}).`, { cause: error, cure: "start the server" });
   }
   return error;
-}
-
-// ————— drizzle's way to it —————
-
-type Relations = NonNullable<ConstructorParameters<typeof NodePgSession>[2]>;
-
-/** drizzle's session, with the connection looked up at each statement and its failures as sentences. */
-class ServerSession extends NodePgSession<Record<string, unknown>, Relations["schema"]> {
-  readonly #server: ServerLink;
-  readonly #dialect: PgDialect;
-  readonly #relations: Relations;
-
-  /** @param on the connection of the transaction that this is; null: outside of any */
-  constructor(server: ServerLink, on: Held | null, dialect: PgDialect, relations: Relations) {
-    const query = (statement: object, values: unknown[] = []): Promise<unknown> =>
-      on === null ? server.ask(statement, values) : server.run(on, statement, values);
-    super({ query } as unknown as NodePgClient, dialect, relations);
-    this.#server = server;
-    this.#dialect = dialect;
-    this.#relations = relations;
-  }
-
-  override prepareQuery: NodePgSession<Record<string, unknown>, Relations["schema"]>["prepareQuery"] = (...query) => {
-    const prepared = super.prepareQuery(...query);
-    const execute = prepared.execute.bind(prepared);
-    prepared.execute = (values) =>
-      execute(values).catch((error: unknown) => {
-        const { cause } = error as { cause?: unknown };
-        throw cause instanceof PonasError ? cause : error;
-      });
-    return prepared as never;
-  };
-
-  override transaction<T>(
-    work: (tx: NodePgTransaction<Record<string, unknown>, Relations["schema"]>) => Promise<T>,
-  ): Promise<T> {
-    return this.#server.alone(async (on) => {
-      const session = new ServerSession(this.#server, on, this.#dialect, this.#relations);
-      const tx = new NodePgTransaction(this.#dialect, session, this.#relations);
-      await tx.execute(sql`begin`);
-      try {
-        const result = await work(tx as never);
-        await tx.execute(sql`commit`);
-        return result;
-      } catch (error) {
-        await tx.execute(sql`rollback`);
-        throw error;
-      }
-    });
-  }
 }

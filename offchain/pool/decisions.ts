@@ -3,6 +3,7 @@ import { and, asc, eq, gt } from "drizzle-orm";
 
 import type { Address } from "../protocol/bytes.ts";
 import type { Queries } from "./database.ts";
+import { insertAll } from "./database-bulk.ts";
 import type { Decision } from "./messages.ts";
 import { decisions } from "./schema.ts";
 
@@ -23,6 +24,8 @@ export type DecisionKind =
   | "reissue"
   /** a lease ended without a share */
   | "expire"
+  /** searches began anew without what a banned miner had reported */
+  | "disbelieve"
   /** σ_p was looked at; a strong low-reward miner was made ready, or is not any more */
   | "spread"
   | "ready"
@@ -47,8 +50,12 @@ export async function decide(
   at: number,
   made: readonly NewDecision[],
 ): Promise<void> {
-  if (made.length === 0) return;
-  await queries.insert(decisions).values(made.map((one) => ({ figures: {}, ...one, taskId, at })));
+  const common = { taskId, at, miner: null, sessionId: null, part: null, leaseId: null, figures: {} };
+  await insertAll(
+    queries,
+    decisions,
+    made.map((one) => ({ ...common, ...one })),
+  );
 }
 
 /** Which decisions to read. */

@@ -137,3 +137,8 @@ export function all<E extends { readonly name: string }, N extends E["name"]>(
 export function cite({ name, block }: { readonly name: string; readonly block: bigint }): string {
   return `${name}, chain block ${block}`;
 }
+
+/** Appends a list of any length: as arguments of `push`, a hundred thousand of a liar's shares would break the stack. */
+export function append<T>(list: T[], more: Iterable<T>): void {
+  for (const entry of more) list.push(entry);
+}

@@ -7,6 +7,7 @@ import { formatAmount } from "../protocol/amounts.ts";
 import type { Address } from "../protocol/bytes.ts";
 import {
   all,
+  append,
   cite,
   find,
   type BurnReason,
@@ -86,7 +87,7 @@ export function derivePool(
 
   const won = `the pool ${contract} won ${formatAmount(reward)} (${cite(collected)})`;
   const objections = deriveObjections(facts, pool, reward);
-  floats.push(...objections.floats);
+  append(floats, objections.floats);
   const found = [...objections.dues];
   const posted = splitOf(pool);
   const adopted = find(events, "SplitAdopted");
@@ -118,7 +119,7 @@ export function derivePool(
       `R = ${reward} − ${fee} = ${rest} units are the miners'`,
       `split: root ${posted.args.root}, S = ${posted.args.sum} points (${cite(posted)})`,
     ];
-    found.push(...paymentsBySplit({ facts, pool, rest, sum: posted.args.sum, split, lines, faults }));
+    append(found, paymentsBySplit({ facts, pool, rest, sum: posted.args.sum, split, lines, faults }));
   } else if (adopted !== undefined && pool.adopted !== null) {
     const { root, sum } = pool.adopted.args;
     const lines = [
@@ -126,9 +127,9 @@ export function derivePool(
       `no split and no receipt in time: paid by the tree of task ${adopted.args.fromTask}, without a fee (${cite(adopted)})`,
       `that split: root ${root}, S = ${sum} points (${cite(pool.adopted)})`,
     ];
-    found.push(...paymentsBySplit({ facts, pool, rest: reward, sum, split, lines, faults }));
+    append(found, paymentsBySplit({ facts, pool, rest: reward, sum, split, lines, faults }));
   } else {
-    found.push(...paymentsByReceipts(facts, pool, reward, won));
+    append(found, paymentsByReceipts(facts, pool, reward, won));
     const reclaimed = find(events, "Reclaimed");
     if (reclaimed !== undefined) {
       if (reclaimed.args.amount !== reward) {

@@ -16,6 +16,7 @@ import {
   pointsByMiner,
   schemeIdOf,
   type CountedTrial,
+  type PointsScheme,
 } from "./points-schemes.ts";
 import { buildPointsTree, type PointsLeaf, type PointsTree } from "./points-tree.ts";
 import { readSharesFile, type ListedShare, type SharesFile } from "./shares-file.ts";
@@ -84,15 +85,15 @@ export async function checkSplit(options: {
   verified.push(`the shares file's bytes are those of its CID (${cite(posted)})`);
   checkNames(file, described, findings);
   await checkSignatures(file, findings, signal);
-  const shares = checkShares(file, described, findings);
   const scheme = createScheme(file.scheme);
+  const shares = checkShares(file, scheme, described, findings);
   const points = scheme.score(shares.map(({ trial }) => trial));
   shares.forEach(({ listed }, i) => {
     if (listed.points === points[i]) return;
     const message = `${what} gives lease ${listed.lease} ${listed.points} points, but by the scheme "${scheme.text}" it has ${points[i]}.`;
     disagree("points", message, listed.miner);
   });
-  checkWinner(file, findings);
+  checkWinner(file, scheme, findings);
   if (scheme.unproven !== null) trusted.push(scheme.unproven);
 
   const leaves = pointsByMiner(
@@ -174,6 +175,9 @@ function checkNames(
       says("trainCount", own.trainCount, described.trainCount);
     }
   }
+  if (new Set(file.tasks.map(({ taskId }) => taskId)).size < file.tasks.length) {
+    disagree("file", `${what} says twice of a task how its shares are counted.`);
+  }
   for (const { taskId, audit } of file.tasks) {
     if (auditCommitment(audit.secret) === audit.commitment) continue;
     disagree("file", `${what} reveals a secret of the audits of task ${taskId} that does not hash to its commitment.`);
@@ -193,13 +197,13 @@ async function checkSignatures(
     if (share.taskId !== taskId) says(`was signed for task ${share.taskId}`);
     else if (share.lease !== lease) says(`was signed for lease ${share.lease}`);
     else if (share.modelRoot !== modelRoot) says(`was signed for the model ${share.modelRoot}`);
-    else if (!(await isSignedBy(miner, shareData(identity, share), signature))) says(`is not signed by ${miner}`);
+    else if (!isSignedBy(miner, shareData(identity, share), signature)) says(`is not signed by ${miner}`);
     else signed += 1;
     // Another task's receipts may be of another key.
     if (taskId !== facts.taskId) continue;
     const digest = digestOf(shareData(identity, share));
     const accepted = shareReceiptData(identity, { taskId, miner, lease, modelRoot, share: digest });
-    if (!(await isSignedBy(file.receiptKey, accepted, receipt))) says(`has no receipt of ${file.receiptKey}`);
+    if (!isSignedBy(file.receiptKey, accepted, receipt)) says(`has no receipt of ${file.receiptKey}`);
   }
   verified.push(`${signed} of ${file.shares.length} shares carry their miner's valid signature (EIP-712)`);
 }
@@ -210,7 +214,12 @@ interface Share {
 }
 
 /** Every share as the scheme is to see it, with what follows put in the place of what the file says. */
-function checkShares(file: SharesFile, described: DescribedTask | null, findings: Findings): Share[] {
+function checkShares(
+  file: SharesFile,
+  scheme: PointsScheme,
+  described: DescribedTask | null,
+  findings: Findings,
+): Share[] {
   const { facts, what, disagree, trusted } = findings;
   const leases = new Map<number, ListedShare>();
   const models = new Map<string, ListedShare>();
@@ -229,29 +238,40 @@ function checkShares(file: SharesFile, described: DescribedTask | null, findings
       disagree("share", message, miner);
     }
   }
-  const uncounted = file.shares.filter(({ voided }) => voided);
-  if (uncounted.length > 0) {
-    const why = [...new Set(uncounted.map(({ reason }) => reason ?? "no reason given"))].join("; ");
-    trusted.push(`that ${uncounted.length} shares are void is the manager's word: ${why}`);
-  }
+  const liars = new Set(
+    file.shares.filter(({ audit }) => audit === "false").map(({ taskId, miner }) => `${taskId} ${miner}`),
+  );
+  const newest = file.shares.findLast(({ taskId }) => taskId === facts.taskId)?.number ?? 0;
+  sayTrusted(file, scheme, findings);
   const tasks = new Map(file.tasks.map((task) => [task.taskId, task]));
-  const counted = file.shares.filter(({ testCorrect, taskId }) => testCorrect !== null && taskId === facts.taskId);
-  if (counted.length > 1) trusted.push("test counts of shares other than the winner's: their models are not public");
-
-  return file.shares.map((listed): Share => {
+  let older = 0;
+  const shares = file.shares.map((listed): Share => {
     const { taskId, miner, lease, kind, share, epochs, chance, audit, voided, testCorrect, number } = listed;
     const says = (message: string): void => disagree("points", `${what}: lease ${lease} ${message}.`, miner);
     const task = tasks.get(taskId);
     const parent = listed.parent === null ? undefined : leases.get(listed.parent);
-    if ((kind === "exploit") !== (listed.parent !== null)) says(`is ${kind} and has ${listed.parent ?? "no"} parent`);
+    const own = taskId === facts.taskId;
+    if (!own && scheme.window === null) {
+      says(`is of task ${taskId}, and the scheme "${scheme.text}" counts no other task's`);
+    } else if (!own && number > newest) says("is of another task, and was accepted after all of this one");
+    if (!own && testCorrect !== null) says("is of another task, and counts on this one's test set");
+    if (audit === "due" && !voided) says("was drawn for an audit that nobody has ended");
+    if (!voided && liars.has(`${taskId} ${miner}`)) says("counts, although an audit has found its miner lying");
+    const [needs, has] = [kind === "exploit", listed.parent !== null];
+    if (needs !== has || needs !== (listed.parentCorrect !== null))
+      says(
+        `is ${kind} and has ${has ? `the parent ${listed.parent}` : "no parent"}, with ${listed.parentCorrect ?? "nothing"} correct`,
+      );
+    if (parent !== undefined && (parent.taskId !== taskId || parent.number >= number)) {
+      says(`goes on from lease ${parent.lease}, which is not of an earlier trial of its task`);
+    }
     const parentCorrect = parent?.share.validation.correct ?? listed.parentCorrect;
     if (parentCorrect !== listed.parentCorrect) {
       says(`goes on from ${listed.parentCorrect} correct on validation, but its parent's share says ${parentCorrect}`);
     }
-    if (parentCorrect !== null && parent === undefined) {
-      trusted.push(
-        `what lease ${lease} goes on from: its parent, lease ${listed.parent}, is older than what the file lists`,
-      );
+    if (has && parent === undefined) {
+      if (own) says(`goes on from lease ${listed.parent}, which the file does not list`);
+      else older += 1;
     }
     if (share.epochs > epochs) says(`was for ${epochs} epochs, and its share says ${share.epochs}`);
     const { correct } = share.validation;
@@ -272,7 +292,7 @@ function checkShares(file: SharesFile, described: DescribedTask | null, findings
         says("was drawn for an audit, and has none");
       }
     }
-    if (taskId === facts.taskId && testCorrect !== null) {
+    if (own && testCorrect !== null) {
       if (testCorrect > facts.testCount) says(`has ${testCorrect} correct of ${facts.testCount} test samples`);
       const classes = described?.classes ?? task?.classes ?? 1;
       const follows: number =
@@ -280,9 +300,51 @@ function checkShares(file: SharesFile, described: DescribedTask | null, findings
       if (follows !== baseline) says(`has the baseline ${baseline}, but ${sourceOf(listed, follows)}`);
       baseline = follows;
     }
-    const trial = { taskId, miner, number, testCorrect, baseline, work, chance, audit, voided };
+    // What is counted on another task's test set is worth nothing here.
+    const trial = {
+      taskId,
+      miner,
+      number,
+      testCorrect: own ? testCorrect : null,
+      baseline,
+      work,
+      chance,
+      audit,
+      voided,
+    };
     return { listed, trial };
   });
+  if (older > 0) trusted.push(`what ${older} trials go on from: their parents are older than what the file lists`);
+  return shares;
+}
+
+/** What of a file nobody but the manager, or the miner concerned, can tell. */
+function sayTrusted(file: SharesFile, scheme: PointsScheme, { facts, trusted }: Findings): void {
+  const say = (shares: readonly ListedShare[], word: (count: string) => string): void => {
+    if (shares.length > 0) trusted.push(word(shares.length === 1 ? "1 share" : `${shares.length} shares`));
+  };
+  const voided = file.shares.filter((share) => share.voided);
+  const why = [...new Set(voided.map(({ reason }) => reason ?? "no reason given"))].join("; ");
+  say(voided, (count) => `that ${count} count for nothing is the manager's word: ${why}`);
+  const standing = file.shares.filter((share) => !share.voided);
+  if (scheme.terms.name !== "performance") {
+    say(
+      standing.filter(({ audit }) => audit === "missing"),
+      (count) => `that the models of ${count} were drawn and not handed over is the manager's word`,
+    );
+  }
+  if (scheme.countsTest) {
+    const own = standing.filter(({ taskId }) => taskId === facts.taskId);
+    const counted = own.filter(({ testCorrect }) => testCorrect !== null);
+    if (counted.length > 1) trusted.push("test counts of shares other than the winner's: their models are not public");
+    say(
+      own.filter(({ testCorrect }) => testCorrect === null),
+      (count) => `that the models of ${count} were not there to be counted on the test set is the manager's word`,
+    );
+  }
+  trusted.push("that no accepted share is left out: every miner holds its own receipts against the file");
+  trusted.push("what each lease was for (its kind, its parent, its epochs): its miner knows its job");
+  trusted.push("what audits have found, and that their secret is the one whose hash stood in the miners' jobs");
 }
 
 function sourceOf({ kind, parent }: ListedShare, follows: number): string {
@@ -304,15 +366,19 @@ function lineOf({ listed, trial }: Share, points: bigint): string {
 }
 
 /** The winner's count is the chain's: predictions were counted against the labels there. */
-function checkWinner(file: SharesFile, { facts, pool, what, disagree, verified }: Findings): void {
+function checkWinner(
+  file: SharesFile,
+  { countsTest }: PointsScheme,
+  { facts, pool, what, disagree, verified }: Findings,
+): void {
   const block = find(facts.events, "BlockConfirmed");
   if (block === undefined || block.args.winner !== pool.pool) return;
   const { modelRoot, correct } = block.args;
   const winner = file.shares.find((listed) => listed.modelRoot === modelRoot && listed.taskId === facts.taskId);
   if (winner === undefined) {
     disagree("share", `${what} lists no share with the model that won, ${modelRoot} (${cite(block)}).`);
-  } else if (winner.testCorrect !== null && winner.testCorrect !== correct) {
-    const message = `${what} counts ${winner.testCorrect} correct for the model that won; the chain counted ${correct} (${cite(block)}).`;
+  } else if (winner.testCorrect === null ? countsTest && !winner.voided : winner.testCorrect !== correct) {
+    const message = `${what} counts ${winner.testCorrect ?? "nothing"} correct for the model that won; the chain counted ${correct} (${cite(block)}).`;
     disagree("points", message, winner.miner);
   } else {
     verified.push(

@@ -8,6 +8,7 @@ import { BURN_REASONS, CREDIT_REASONS } from "../protocol/abi.ts";
 import type { Address, Hex } from "../protocol/bytes.ts";
 import {
   all,
+  append,
   cite,
   find,
   type BurnReason,
@@ -56,15 +57,17 @@ export interface Part {
   readonly derivation: readonly string[];
 }
 
-/** The winning model, evaluated anew. */
-export interface Recomputed {
-  /** null where the file is no model */
-  readonly modelRoot: Hex | null;
-  readonly correct: number;
-  readonly total: number;
-  /** which rule it breaks */
-  readonly malformed: string | null;
-}
+/** The winning model, evaluated anew, or why it could not be: it or the test set is not to be had. */
+export type Recomputed =
+  | {
+      /** null where the file is no model */
+      readonly modelRoot: Hex | null;
+      readonly correct: number;
+      readonly total: number;
+      /** which rule it breaks */
+      readonly malformed: string | null;
+    }
+  | { readonly fault: string };
 
 export interface TaskExplanation {
   readonly task: bigint;
@@ -128,18 +131,21 @@ export async function explainTask(options: {
     const file = posted === null ? undefined : files.get(posted.args.sharesCid);
     const own = await checkSplit({ facts, pool, file, described, signal });
     if (own !== null) {
-      disagreements.push(...own.disagreements);
-      verified.push(...own.verified);
-      trusted.push(...own.trusted);
+      append(disagreements, own.disagreements);
+      append(verified, own.verified);
+      append(trusted, own.trusted);
     }
     const split = own ?? adoptedSplit(pool, file, (message) => disagree("file", message));
     const ofPool = registry.dues.filter(({ account }) => account === pool.pool);
     const derived = derivePool(facts, pool, ofPool, split);
     for (const fault of derived.faults) disagree("payment", `Task ${facts.taskId}: ${fault}.`);
-    floats.push(...derived.floats.map((float) => ({ ...float, pool: pool.pool })));
-    losses.push(...derived.losses);
+    append(
+      floats,
+      derived.floats.map((float) => ({ ...float, pool: pool.pool })),
+    );
+    append(losses, derived.losses);
     const unexplained = split !== null && split.tree === null ? "no tree is known whose root was posted" : undefined;
-    parts.push(...compare(facts, pool.pool, pool.events, derived.dues, disagree, unexplained));
+    append(parts, compare(facts, pool.pool, pool.events, derived.dues, disagree, unexplained));
     checkBurned(`The pool ${pool.pool}`, pool.events, derived.burned, disagree);
   }
   checkModel(facts, recomputed, disagree, verified, trusted);
@@ -291,6 +297,8 @@ function checkModel(
   const { modelRoot, correct, total } = block.args;
   if (recomputed === undefined) {
     trusted.push("that the winner's predictions are its model's was not checked here (--recompute does)");
+  } else if ("fault" in recomputed) {
+    disagree("model", `${blockLine(block)}, but its model could not be evaluated anew: ${recomputed.fault}`);
   } else if (recomputed.malformed !== null) {
     disagree("model", `${blockLine(block)}, but its model is malformed: ${recomputed.malformed}`);
   } else if (recomputed.modelRoot !== modelRoot || recomputed.correct !== correct || recomputed.total !== total) {

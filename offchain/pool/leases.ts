@@ -1,14 +1,16 @@
 /**
  * Leases: who runs which trial until when. A lease that its miner lets go is handed out again; nothing about a lease
- * is kept in memory. Every function takes the transaction it works in.
+ * is kept in memory. Every function takes the transaction it works in, and many leases where there may be many.
  */
 import { and, asc, desc, eq, inArray, isNull, lt, ne, or, sql } from "drizzle-orm";
 
 import type { Architecture } from "../protocol/architecture.ts";
+import type { Address } from "../protocol/bytes.ts";
 import type { TrainingSettings } from "../training/settings.ts";
 import { checkpointOf, settingsAfter } from "./checkpoints.ts";
 import type { Queries } from "./database.ts";
-import { decide, type NewDecision } from "./decisions.ts";
+import { given, insertAllReturning, isAnyOf } from "./database-bulk.ts";
+import { decide, type DecisionKind, type NewDecision } from "./decisions.ts";
 import type { Job } from "./messages.ts";
 import { heldPart, partFor, partitionRule, releasePart, type PartitionTask } from "./parts.ts";
 import { WHOLE_SPACE, type Proposal, type Proposer } from "./proposals.ts";
@@ -117,68 +119,94 @@ type Terms = Proposal & {
 };
 
 /**
- * The session's lease: the one it has, its last one where nobody else has taken that over, else one that another
+ * Each session's lease: the one it has, its last one where nobody else has taken that over, else one that another
  * miner let go, else a new trial.
+ * @param options.sessions each once; they are served in this order
+ * @returns the leases in the order of the sessions
  */
-export async function nextLease(
+export async function nextLeases(
   queries: Queries,
   options: {
     readonly task: LeaseTask;
-    readonly session: SessionRow;
+    readonly sessions: readonly SessionRow[];
     readonly now: number;
     readonly rules: PoolRules;
     readonly proposer: Proposer;
     /** marks the leases whose time has run out (`expireLeases`) */
     readonly expire: () => Promise<void>;
   },
-): Promise<LeaseRow> {
-  const { task, session, now, rules, proposer } = options;
+): Promise<LeaseRow[]> {
+  const { task, now, rules, proposer } = options;
   const { taskId, descriptor } = task;
-  const { miner } = session;
-  const inTask = eq(leases.taskId, taskId);
-  const [own] = await queries
-    .select()
-    .from(leases)
-    .where(and(eq(leases.sessionId, session.id), inTask))
-    .orderBy(desc(leases.id))
-    .limit(1);
-  if (own !== undefined && (own.state === "live" || own.state === "expired") && own.endsAt > now) {
-    return (await keepAlive(queries, own, now, rules))!;
+  const ids = options.sessions.map(({ id }) => id);
+  const kept = new Map<string, LeaseRow>();
+  const owned = await lastLeases(queries, taskId, ids);
+  for (const own of owned) {
+    if ((own.state === "live" || own.state === "expired") && own.endsAt > now) {
+      kept.set(own.sessionId, (await keepAlive(queries, own, now, rules))!);
+    }
   }
-  if (own?.state === "live") await options.expire();
+  if (owned.some(({ state, sessionId }) => state === "live" && !kept.has(sessionId))) await options.expire();
+  const wanting = options.sessions.filter(({ id }) => !kept.has(id));
+  if (wanting.length === 0) return ids.map((id) => kept.get(id)!);
 
-  const { strong, part } = await role();
-  const parent = strong ? undefined : await bestShare(queries, taskId);
+  const [known, isAnyLeft] = await Promise.all([
+    queries
+      .select()
+      .from(roles)
+      .where(and(eq(roles.taskId, taskId), isAnyOf(roles.sessionId, ids))),
+    isAnyLeftOver(queries, taskId, rules),
+  ]);
+  const roleOf = new Map(known.map((role) => [role.sessionId, role]));
+  let best: Promise<ShareRow | undefined> | undefined;
+  const rows: Omit<LeaseRow, "id">[] = [];
   const made: NewDecision[] = [];
-  const terms = (await takeOver()) ?? (await propose());
-  const expected = trialMs(terms.architecture, terms.settings, descriptor.trainCount, session.speed);
-  const [lease] = await queries
-    .insert(leases)
-    .values({
-      taskId,
-      sessionId: session.id,
-      miner,
-      ...terms,
-      state: "live",
-      issuedAt: now,
-      heartbeatBy: now + rules.heartbeatMs,
-      endsAt: Math.round(Math.min(task.endsAt, now + Math.max(rules.minLeaseMs, rules.leaseSlack * expected))),
-    })
-    .returning();
+  await proposer.together(queries, async () => {
+    for (const session of wanting) rows.push(await rowFor(session));
+  });
+  const rowOf = new Map(rows.map((row) => [row.sessionId, row]));
+  for (const { id, sessionId } of await insertAllReturning(queries, leases, rows, ["id", "sessionId"])) {
+    kept.set(sessionId, { id, ...rowOf.get(sessionId)! });
+  }
+  const leaseOf = ({ sessionId, kind }: NewDecision): number | undefined =>
+    isOfLease(kind) ? kept.get(sessionId!)!.id : undefined;
   await decide(
     queries,
     taskId,
     now,
-    made.map((one) => ({ ...one, miner, sessionId: session.id, part: terms.part, leaseId: lease!.id })),
+    made.map((one) => ({ ...one, leaseId: leaseOf(one) })),
   );
-  return lease!;
+  return ids.map((id) => kept.get(id)!);
+
+  async function rowFor(session: SessionRow): Promise<Omit<LeaseRow, "id">> {
+    const { strong, part } = await roleFor(session);
+    const parent = strong ? undefined : await (best ??= bestShare(queries, taskId));
+    const terms =
+      (isAnyLeft ? await takeOver(session, parent) : undefined) ?? (await propose(session, strong, part, parent));
+    const expected = trialMs(terms.architecture, terms.settings, descriptor.trainCount, session.speed);
+    return {
+      taskId,
+      sessionId: session.id,
+      miner: session.miner,
+      attempt: 1,
+      resumes: null,
+      epochsBefore: 0,
+      ...terms,
+      state: "live",
+      epoch: 0,
+      shareDigest: null,
+      refusal: null,
+      issuedAt: now,
+      heartbeatBy: now + rules.heartbeatMs,
+      endsAt: Math.round(Math.min(task.endsAt, now + Math.max(rules.minLeaseMs, rules.leaseSlack * expected))),
+    };
+  }
 
   /** Strong or weak by the speed that is known by now, and the part that the session holds, or gets, if it is strong. */
-  async function role(): Promise<{ strong: boolean; part: number }> {
-    const [before] = await queries
-      .select()
-      .from(roles)
-      .where(and(eq(roles.taskId, taskId), eq(roles.sessionId, session.id)));
+  async function roleFor(session: SessionRow): Promise<{ strong: boolean; part: number }> {
+    const { miner } = session;
+    const isWhole = partitionRule(rules) === "whole";
+    const before = roleOf.get(session.id);
     const can = trialsOf(task, session.speed);
     const needs = rules.strongTrials * (before?.strong === true ? HYSTERESIS : 1);
     const isStrongNow = can >= needs;
@@ -188,19 +216,24 @@ export async function nextLease(
         .values({ taskId, sessionId: session.id, strong: isStrongNow })
         .onConflictDoUpdate({ target: [roles.taskId, roles.sessionId], set: { strong: isStrongNow, backup: false } });
       const source = session.measured > 0 ? "as measured" : "as it claims";
-      await decide(queries, taskId, now, [
-        {
-          kind: isStrongNow ? "strong" : "weak",
-          miner,
-          sessionId: session.id,
-          reason: `${miner} is ${isStrongNow ? "strong" : "weak"}: it can finish ${can.toPrecision(3)} trials within the task, ${source}, and a part's budget is ${rules.strongTrials}.`,
-          figures: { trials: can, needs, speed: session.speed, measured: session.measured },
-        },
-      ]);
+      const decision = {
+        kind: isStrongNow ? "strong" : "weak",
+        miner,
+        sessionId: session.id,
+        reason: `${miner} is ${isStrongNow ? "strong" : "weak"}: it can finish ${can.toPrecision(3)} trials within the task, ${source}, and a part's budget is ${rules.strongTrials}.`,
+        figures: { trials: can, needs, speed: session.speed, measured: session.measured },
+      } as const;
+      // What is decided about parts is written as it is, and comes after.
+      if (isWhole) made.push(decision);
+      else await decide(queries, taskId, now, [decision]);
     }
-    if (partitionRule(rules) === "whole") return { strong: isStrongNow, part: WHOLE_SPACE };
+    if (isWhole) return { strong: isStrongNow, part: WHOLE_SPACE };
     const held = await heldPart(queries, taskId, session.id);
-    if (isStrongNow) return { strong: true, part: held?.part ?? (await partFor(queries, options)) ?? WHOLE_SPACE };
+    if (isStrongNow)
+      return {
+        strong: true,
+        part: held?.part ?? (await partFor(queries, { task, session, rules, proposer, now })) ?? WHOLE_SPACE,
+      };
     if (held !== undefined) {
       await releasePart(queries, taskId, held.part);
       await decide(queries, taskId, now, [
@@ -218,14 +251,15 @@ export async function nextLease(
   }
 
   /** A trial that another let go: of the session's own part before others, and of nobody else's. */
-  async function takeOver(): Promise<Terms | undefined> {
+  async function takeOver(session: SessionRow, parent: ShareRow | undefined): Promise<Terms | undefined> {
+    const { miner } = session;
     const [row] = await queries
       .select({ left: leases })
       .from(leases)
       .leftJoin(parts, and(eq(parts.taskId, leases.taskId), eq(parts.part, leases.part)))
       .where(
         and(
-          inTask,
+          eq(leases.taskId, taskId),
           eq(leases.state, "expired"),
           // What this session was too slow for, it does not get a second time.
           ne(leases.sessionId, session.id),
@@ -247,6 +281,9 @@ export async function nextLease(
     const settings = checkpoint === undefined ? await firstSettings(left) : left.settings;
     made.push({
       kind: "reissue",
+      miner,
+      sessionId: session.id,
+      part: its,
       reason:
         checkpoint === undefined
           ? `${miner} begins the trial of lease ${left.id} anew, which ${left.miner} has let go.`
@@ -276,7 +313,13 @@ export async function nextLease(
     return first.settings;
   }
 
-  async function propose(): Promise<Proposal> {
+  async function propose(
+    session: SessionRow,
+    strong: boolean,
+    part: number,
+    parent: ShareRow | undefined,
+  ): Promise<Proposal> {
+    const { id: sessionId, miner } = session;
     const index = await proposer.number(queries);
     if (parent === undefined) {
       const proposal = await proposer.explore(queries, part, index);
@@ -286,7 +329,14 @@ export async function nextLease(
           ? "it is strong"
           : `part ${part} has nothing new to offer`
         : "there is nothing to exploit yet";
-      made.push({ kind: "explore", reason: `${miner} explores ${where}: ${why}.`, figures: { index } });
+      made.push({
+        kind: "explore",
+        miner,
+        sessionId,
+        part: proposal.part,
+        reason: `${miner} explores ${where}: ${why}.`,
+        figures: { index },
+      });
       return proposal;
     }
     const fits = (architecture: Architecture, settings: TrainingSettings): boolean =>
@@ -300,6 +350,9 @@ export async function nextLease(
     }[how];
     made.push({
       kind: "exploit",
+      miner,
+      sessionId,
+      part: proposal.part,
       reason: `${miner} is weak, and trains the best model, that of lease ${parent.leaseId}, ${what}.`,
       figures: { index, parent: parent.leaseId, correct: parent.correct, total: parent.total },
     });
@@ -307,39 +360,123 @@ export async function nextLease(
   }
 }
 
+const isOfLease = (kind: DecisionKind): boolean => kind === "explore" || kind === "exploit" || kind === "reissue";
+
+/** The last lease that each session had in a task. */
+async function lastLeases(
+  queries: Queries,
+  taskId: bigint,
+  sessionIds: readonly string[],
+): Promise<Pick<LeaseRow, "id" | "sessionId" | "state" | "endsAt">[]> {
+  return queries
+    .select({ id: leases.id, sessionId: leases.sessionId, state: leases.state, endsAt: leases.endsAt })
+    .from(leases)
+    .where(
+      sql`${leases.id} IN (
+        SELECT (SELECT l.id FROM leases l WHERE l.session_id = given.id AND l.task_id = ${taskId.toString()}::numeric
+                ORDER BY l.id DESC LIMIT 1)
+        FROM unnest(${sql.param(sessionIds)}::text[]) AS given (id))`,
+    );
+}
+
+/** Whether there is a trial that somebody let go, for whomever. */
+async function isAnyLeftOver(queries: Queries, taskId: bigint, rules: PoolRules): Promise<boolean> {
+  const [row] = await queries
+    .select({ id: leases.id })
+    .from(leases)
+    .where(and(eq(leases.taskId, taskId), eq(leases.state, "expired"), lt(leases.attempt, rules.maxAttempts)))
+    .limit(1);
+  return row !== undefined;
+}
+
+/** A sign of life of a lease's miner. */
+export interface Heartbeat {
+  readonly lease: number;
+  readonly miner: Address;
+  readonly epoch: number;
+}
+
+/**
+ * Takes signs of life (`keepAlive`), of one lease the last.
+ * @returns the deadlines that are left of those leases that are still their miners'
+ */
+export async function keepAllAlive(
+  queries: Queries,
+  beats: readonly Heartbeat[],
+  now: number,
+  rules: PoolRules,
+): Promise<
+  { readonly lease: number; readonly miner: Address; readonly heartbeatBy: number; readonly endsAt: number }[]
+> {
+  const last = new Map(beats.map((beat) => [`${beat.lease} ${beat.miner}`, beat]));
+  const fields = [
+    ["lease", "bigint"],
+    ["miner", "text"],
+    ["epoch", "double precision"],
+  ] as const;
+  return queries
+    .update(leases)
+    .set({ state: "live", heartbeatBy: now + rules.heartbeatMs, epoch: sql`given.epoch` })
+    .from(
+      given(
+        fields,
+        [...last.values()].map(({ lease, miner, epoch }) => ({ lease, miner, epoch })),
+      ),
+    )
+    .where(
+      and(
+        sql`${leases.id} = given.lease AND ${leases.miner} = given.miner`,
+        inArray(leases.state, ["live", "expired"]),
+        sql`${leases.endsAt} > ${now}`,
+      ),
+    )
+    .returning({ lease: leases.id, miner: leases.miner, heartbeatBy: leases.heartbeatBy, endsAt: leases.endsAt });
+}
+
 /**
  * Takes a sign of life: moves the lease's next deadline, and revives it where it ran out and nobody has it yet.
  * Returns undefined where it is no longer the miner's.
  */
-export async function keepAlive(
+async function keepAlive(
   queries: Queries,
   lease: Pick<LeaseRow, "id">,
   now: number,
   rules: PoolRules,
-  epoch?: number,
 ): Promise<LeaseRow | undefined> {
   const [row] = await queries
     .update(leases)
-    .set({ state: "live", heartbeatBy: now + rules.heartbeatMs, ...(epoch === undefined ? {} : { epoch }) })
+    .set({ state: "live", heartbeatBy: now + rules.heartbeatMs })
     .where(and(eq(leases.id, lease.id), inArray(leases.state, ["live", "expired"]), sql`${leases.endsAt} > ${now}`))
     .returning();
   return row;
 }
 
-/** The lease as its miner is told of it. */
-export async function jobOf(queries: Queries, lease: LeaseRow): Promise<Job> {
-  const { id, taskId, kind, architecture, seed, settings, parentShare, continues, heartbeatBy, endsAt } = lease;
-  const { resumes, epochsBefore } = lease;
-  let initial: Job["initial"] = null;
-  if (resumes !== null) {
-    const [left] = await queries
-      .select({ modelRoot: checkpoints.modelRoot })
-      .from(checkpoints)
-      .where(eq(checkpoints.leaseId, resumes));
-    initial = { modelRoot: left!.modelRoot, validation: null };
-  } else if (continues) {
-    const [parent] = await queries.select().from(shares).where(eq(shares.id, parentShare!));
-    initial = { modelRoot: parent!.modelRoot, validation: { correct: parent!.correct, total: parent!.total } };
-  }
-  return { lease: id, taskId, kind, architecture, seed, settings, initial, epochsBefore, heartbeatBy, endsAt };
+/** The leases as their miners are told of them. */
+export async function jobsOf(queries: Queries, given: readonly LeaseRow[]): Promise<Job[]> {
+  const resumed = given.flatMap(({ resumes }) => (resumes === null ? [] : [resumes]));
+  const continued = given.flatMap(({ continues, parentShare }) => (continues ? [parentShare!] : []));
+  const left =
+    resumed.length === 0
+      ? []
+      : await queries
+          .select({ leaseId: checkpoints.leaseId, modelRoot: checkpoints.modelRoot })
+          .from(checkpoints)
+          .where(isAnyOf(checkpoints.leaseId, resumed));
+  const parents =
+    continued.length === 0
+      ? []
+      : await queries
+          .select({ id: shares.id, modelRoot: shares.modelRoot, correct: shares.correct, total: shares.total })
+          .from(shares)
+          .where(isAnyOf(shares.id, continued));
+  const leftOf = new Map(left.map(({ leaseId, modelRoot }) => [leaseId, { modelRoot, validation: null }]));
+  const parentOf = new Map(
+    parents.map(({ id, modelRoot, correct, total }) => [id, { modelRoot, validation: { correct, total } }]),
+  );
+  return given.map((lease) => {
+    const { id, taskId, kind, architecture, seed, settings, parentShare, continues, heartbeatBy, endsAt } = lease;
+    const { resumes, epochsBefore } = lease;
+    const initial = resumes !== null ? leftOf.get(resumes)! : continues ? parentOf.get(parentShare!)! : null;
+    return { lease: id, taskId, kind, architecture, seed, settings, initial, epochsBefore, heartbeatBy, endsAt };
+  });
 }

@@ -35,8 +35,10 @@ import { leases, parts, sessions, tasks } from "./schema.ts";
 import { createSerial } from "./serial.ts";
 import { createSessions, type Channel, type Link, type OpenTask } from "./sessions.ts";
 import { createShareDesk, type Evaluate } from "./shares.ts";
+import { createSignatureCheck } from "./signature-check.ts";
 import type { PoolIdentity, Signer } from "./signatures.ts";
 import { poolTaskDescriptorSchema, type PoolTask } from "./task.ts";
+import { createUpkeep } from "./upkeep.ts";
 
 export interface PointsRequest {
   /** the released test set */
@@ -112,10 +114,12 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
   const { signal } = stopping;
   const writing = createSerial();
   const evaluating = createSerial();
+  const upkeep = createUpkeep({ queries, writing, clock });
   let open: OpenTask | null = null;
   let idle = { reason: "The pool has not chosen a task yet.", final: false };
   const scheme = createScheme(options.scheme ?? { name: "performance" });
   const check = createModelCheck({ evaluate, evaluating, signal });
+  const signatures = createSignatureCheck({ log });
   const desk = createShareDesk({
     queries,
     identity,
@@ -123,7 +127,9 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
     check,
     writing,
     clock,
-    onTaken: () => auditing.wake(),
+    signatures,
+    paceMs: rules.paceMs,
+    onDrawn: () => auditing.wake(),
   });
   const links = createSessions({
     queries,
@@ -131,6 +137,7 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
     receiptKey: receiptKey.address,
     rules,
     desk,
+    signatures,
     work: { task: () => open, idle: () => idle },
     scheme: { text: scheme.text, unproven: scheme.unproven, auditRate: leastChance(rules.auditRate) },
     onJoin: (miner) => auditing.wake(miner),
@@ -254,6 +261,7 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
   async function sweep(): Promise<void> {
     const task = open;
     links.sweep(new Set(task === null ? [] : await writing(() => look(task))));
+    await upkeep();
   }
 
   async function look({ schedule }: OpenTask): Promise<string[]> {
@@ -305,6 +313,7 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
       await desk.idle();
       await auditing.stop();
       await writing(() => Promise.resolve());
+      await signatures.stop();
     },
   };
 }

@@ -71,7 +71,7 @@ export const jobSchema = z.object({
       validation: tallySchema.nullable(),
     })
     .nullable(),
-  /** epochs that another miner has trained `initial` for; `settings` is what is left of the recipe */
+  /** epochs that others have trained `initial` for: `settings.epochs` more are left, by the whole recipe's schedule */
   epochsBefore: z.int().min(0).max(100_000).default(0),
   /** what the task's audits hang on, hashed (`auditCommitment`): the shares file reveals it */
   auditCommitment: hash.optional(),

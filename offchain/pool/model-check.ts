@@ -20,15 +20,20 @@ export interface ModelClaim {
   readonly validation: Tally;
 }
 
+/** What models of a task are evaluated on. */
+export interface CheckedTask {
+  readonly descriptor: PoolTaskDescriptor;
+  /** the pool's validation split */
+  readonly validation: Samples;
+}
+
 export interface ModelCheck {
   /** Everything but the accuracy: why the model is not what the share says, or null. */
   form(descriptor: PoolTaskDescriptor, claim: ModelClaim, bytes: Uint8Array): string | null;
   /** The accuracy on the pool's validation split too. @throws PonasError engine, aborted */
-  full(
-    task: { readonly descriptor: PoolTaskDescriptor; readonly validation: Samples },
-    claim: ModelClaim,
-    bytes: Uint8Array,
-  ): Promise<string | null>;
+  full(task: CheckedTask, claim: ModelClaim, bytes: Uint8Array): Promise<string | null>;
+  /** Right on the pool's validation split; 0 where the model is malformed. @throws PonasError engine, aborted */
+  count(task: CheckedTask, bytes: Uint8Array): Promise<number>;
 }
 
 export function createModelCheck({
@@ -41,6 +46,10 @@ export function createModelCheck({
   readonly evaluating: Serial;
   readonly signal: AbortSignal;
 }): ModelCheck {
+  const evaluationOf = ({ descriptor, validation }: CheckedTask, bytes: Uint8Array): Promise<Evaluation> =>
+    evaluating(() =>
+      evaluate(bytes, { ...validation, maxBytes: descriptor.maxModelBytes, rules: rulesOf(descriptor), signal }),
+    );
   const otherRoot = (root: Hex | null, claim: ModelClaim): string =>
     `The model handed over has root ${root}, the share says ${claim.modelRoot}.`;
   const OTHER_ARCHITECTURE = "The model handed over is of another architecture than the share says.";
@@ -63,16 +72,18 @@ export function createModelCheck({
     },
 
     async full({ descriptor, validation }, claim, bytes) {
-      const { maxModelBytes: maxBytes } = descriptor;
-      const { correct, total, malformed, modelRoot } = await evaluating(() =>
-        evaluate(bytes, { ...validation, maxBytes, rules: rulesOf(descriptor), signal }),
-      );
+      const { correct, total, malformed, modelRoot } = await evaluationOf({ descriptor, validation }, bytes);
       if (malformed !== null) return malformed.reason;
       if (modelRoot !== claim.modelRoot) return otherRoot(modelRoot, claim);
-      const { architecture } = decodeModel(bytes, { maxBytes });
+      const { architecture } = decodeModel(bytes, { maxBytes: descriptor.maxModelBytes });
       if (architectureHash(architecture) !== architectureHash(claim.architecture)) return OTHER_ARCHITECTURE;
       if (correct === claim.validation.correct) return null;
       return `The model has ${correct} of ${total} validation samples right, the share says ${claim.validation.correct}.`;
+    },
+
+    async count(task, bytes) {
+      const { correct, malformed } = await evaluationOf(task, bytes);
+      return malformed === null ? correct : 0;
     },
   };
 }

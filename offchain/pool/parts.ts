@@ -13,10 +13,10 @@ import type { Queries } from "./database.ts";
 import { decide } from "./decisions.ts";
 import { shareSchema } from "./messages.ts";
 import { chooseFree, isHigh } from "./plan.ts";
-import type { KnownTrial, Proposer } from "./proposals.ts";
+import { WHOLE_SPACE, type KnownTrial, type Proposer } from "./proposals.ts";
 import { highestLow } from "./rewards.ts";
 import type { PoolRules } from "./rules.ts";
-import { leases, parts, sessions, shares, type PartRow, type SessionRow } from "./schema.ts";
+import { leases, miners, parts, sessions, shares, type PartRow, type SessionRow } from "./schema.ts";
 import type { PoolTaskDescriptor } from "./task.ts";
 
 /** How a task's space is divided among strong miners; {@link openParts} and {@link partFor} say what each does. */
@@ -325,15 +325,57 @@ export async function splitFor(
   return part;
 }
 
-/** Begins the search of a part anew without what a liar has reported of it. */
-export async function disbelieve(queries: Queries, taskId: bigint, part: number, proposer: Proposer): Promise<void> {
-  const [row] = await queries.select().from(parts).where(isPart(taskId, part));
-  const known = (await knownTrials(queries, taskId, part)).filter(({ architecture }) =>
-    isMember(architecture, row!.space),
-  );
-  const best = known.reduce((most, { reward }) => Math.max(most, reward), 0);
-  await queries.update(parts).set({ best, trials: known.length, trialsBefore: 0 }).where(isPart(taskId, part));
-  await proposer.restart(queries, part, row!.space, known);
+/**
+ * Begins the searches anew that were told of what banned miners have reported: the whole space's, that of each part it
+ * was reported of, and for an exploit trial that of each part its network lies in. Once for each miner and task.
+ */
+export async function disbelieveLiars(
+  queries: Queries,
+  { taskId, descriptor }: PartitionTask,
+  proposer: Proposer,
+  now: number,
+): Promise<void> {
+  const liars = await queries
+    .select({ miner: miners.address })
+    .from(miners)
+    .where(
+      and(
+        isNotNull(miners.bannedAt),
+        sql`EXISTS (SELECT 1 FROM shares WHERE task_id = ${taskId} AND miner = ${miners.address} AND voided)`,
+        sql`NOT EXISTS (SELECT 1 FROM decisions WHERE task_id = ${taskId} AND miner = ${miners.address} AND kind = 'disbelieve')`,
+      ),
+    )
+    .orderBy(asc(miners.address));
+  for (const { miner } of liars) {
+    const told = await queries
+      .select({ part: leases.part, architecture: leases.architecture })
+      .from(shares)
+      .innerJoin(leases, eq(leases.id, shares.leaseId))
+      .where(and(eq(shares.taskId, taskId), eq(shares.miner, miner), eq(shares.voided, true)));
+    const rows = await queries.select().from(parts).where(eq(parts.taskId, taskId)).orderBy(asc(parts.part));
+    const misled = rows.filter((row) =>
+      told.some(({ part, architecture }) =>
+        part === null || part === WHOLE_SPACE ? isMember(architecture, row.space) : part === row.part,
+      ),
+    );
+    await proposer.restart(queries, WHOLE_SPACE, descriptor.space, await knownTrials(queries, taskId, null));
+    for (const { part, space } of misled) {
+      const known = (await knownTrials(queries, taskId, part)).filter(({ architecture }) =>
+        isMember(architecture, space),
+      );
+      const best = known.reduce((most, { reward }) => Math.max(most, reward), 0);
+      await queries.update(parts).set({ best, trials: known.length, trialsBefore: 0 }).where(isPart(taskId, part));
+      await proposer.restart(queries, part, space, known);
+    }
+    await decide(queries, taskId, now, [
+      {
+        kind: "disbelieve",
+        miner,
+        reason: `The searches that heard of the trials of ${miner} begin anew without them: it is banned.`,
+        figures: { trials: told.length, parts: misled.map(({ part }) => part) },
+      },
+    ]);
+  }
 }
 
 interface Half {
@@ -343,8 +385,11 @@ interface Half {
   readonly bits: number;
 }
 
-/** The accepted trials of a part and of those that it was split off, the best ones; in the order in which they came. */
-async function knownTrials(queries: Queries, taskId: bigint, part: number): Promise<KnownTrial[]> {
+/**
+ * The accepted trials of a part and of those that it was split off, the best ones; in the order in which they came.
+ * @param part null: of the whole task
+ */
+async function knownTrials(queries: Queries, taskId: bigint, part: number | null): Promise<KnownTrial[]> {
   const all = await queries
     .select({ part: parts.part, parent: parts.parent })
     .from(parts)
@@ -356,7 +401,9 @@ async function knownTrials(queries: Queries, taskId: bigint, part: number): Prom
     .select({ id: shares.id, share: shares.share, correct: shares.correct, total: shares.total })
     .from(shares)
     .innerJoin(leases, eq(leases.id, shares.leaseId))
-    .where(and(eq(shares.taskId, taskId), inArray(leases.part, line), eq(shares.voided, false)))
+    .where(
+      and(eq(shares.taskId, taskId), part === null ? undefined : inArray(leases.part, line), eq(shares.voided, false)),
+    )
     .orderBy(desc(shares.correct), asc(shares.id))
     .limit(MAX_KNOWN);
   return rows

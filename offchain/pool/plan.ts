@@ -75,13 +75,15 @@ export function planSweep(parts: readonly PartView[], before: Spread | undefined
       ({ holder: a, part }, { holder: b, part: other }) =>
         Number(b!.ready) - Number(a!.ready) || b!.speed - a!.speed || part - other,
     );
+  // Where there is none of them, whoever holds the least of the high rewards goes on with a higher one.
+  const lesser = held.filter(high).sort((a, b) => a.best - b.best || b.part - a.part);
   const moves: Move[] = [];
   if (rules.backups) {
     const waiting = parts
       .filter((view) => high(view) && view.holder?.alive !== true)
       .sort((a, b) => b.best - a.best || a.part - b.part);
-    for (const { part: to } of waiting) {
-      const backup = spare.shift();
+    for (const { part: to, best } of waiting) {
+      const backup = spare.shift() ?? (lesser.length > 0 && lesser[0]!.best < best ? lesser.shift() : undefined);
       if (backup === undefined) break;
       const { sessionId, ready } = backup.holder!;
       moves.push({ sessionId, from: backup.part, to, ready });

@@ -115,12 +115,12 @@ async function listTrials(queries: Queries, taskId: bigint, scheme: PointsScheme
       .leftJoin(parent, eq(parent.id, leases.parentShare))
       .where(condition);
   const rows = await select(eq(shares.taskId, taskId));
-  const last = Math.max(0, ...rows.map(({ share }) => share.id));
+  const last = rows.reduce((most, { share }) => Math.max(most, share.id), 0);
   if (scheme.window !== null && rows.length > 0) {
     const before = await select(and(lte(shares.id, last), eq(shares.voided, false)))
       .orderBy(desc(shares.id))
       .limit(scheme.window);
-    rows.push(...before.filter(({ share }) => share.taskId !== taskId));
+    for (const row of before) if (row.share.taskId !== taskId) rows.push(row); // more than fit into one call of push
   }
   return rows.map(({ settings: { epochs }, ...row }) => ({ ...row, epochs })).sort((a, b) => a.share.id - b.share.id);
 }

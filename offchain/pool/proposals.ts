@@ -5,15 +5,16 @@
  */
 import { and, asc, count, eq, gte, lt, sql } from "drizzle-orm";
 
-import { HYPERPARAMETERS, type Architecture } from "../protocol/architecture.ts";
+import type { Architecture } from "../protocol/architecture.ts";
 import { PonasError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
 import { createRandom, type Random } from "../protocol/random.ts";
-import { isMember, type SearchSpace } from "../search/spaces.ts";
+import { isMember, neighbours, type SearchSpace } from "../search/spaces.ts";
 import { createStrategy, resumeStrategy, type StrategyName } from "../search/strategies.ts";
 import type { Strategy, StrategyOptions } from "../search/strategy.ts";
 import type { TrainingSettings } from "../training/settings.ts";
 import type { Queries } from "./database.ts";
+import { insertAll } from "./database-bulk.ts";
 import { shareSchema } from "./messages.ts";
 import type { PoolRules } from "./rules.ts";
 import { leases, parts, strategies, strategyEvents, type ShareRow } from "./schema.ts";
@@ -60,14 +61,23 @@ export interface Proposer {
   tell(queries: Queries, part: number | null, architecture: Architecture, reward: number): Promise<void>;
   /** Begins a part's search anew in a space of its own, with what is known of it. */
   restart(queries: Queries, part: number, space: SearchSpace, known: readonly KnownTrial[]): Promise<void>;
+  /**
+   * Writes what is asked and told in `work` at once when it is over.
+   * @param queries the transaction of all of it
+   */
+  together<T>(queries: Queries, work: () => Promise<T>): Promise<T>;
   /** Drops what was not saved: call it after a transaction that used the proposer has failed. */
   forget(): void;
 }
 
 /** Proposals of one part that are looked at before it is taken to have no feasible architecture. */
 const MAX_PROPOSALS = 500;
-/** Questions and rewards that are written one by one before a strategy's whole state is. */
-const EVENTS_BEFORE_SAVE = 64;
+/**
+ * Questions and rewards that are written one by one before a strategy's whole state is: at least so many, and a quarter of
+ * all so far. The state grows with them, so that each costs the same however long a search is.
+ */
+const LEAST_EVENTS_BEFORE_SAVE = 64;
+const EVENTS_BEFORE_SAVE = 1 / 4;
 
 export function createProposer(options: {
   readonly taskId: bigint;
@@ -89,6 +99,9 @@ export function createProposer(options: {
   const loaded = new Map<number, Search>();
   /** parts that have nothing new to offer */
   const exhausted = new Set<number>();
+  /** events that belong to the transaction under way; empty between transactions */
+  const unwritten: (typeof strategyEvents.$inferInsert)[] = [];
+  let collects = false;
   let nextNumber: number | null = null;
   let spaces: Map<number, SearchSpace> | null = null;
   const randomOf = (index: number): Random => createRandom(`${seed}/${taskId}/trial ${index}`);
@@ -118,6 +131,7 @@ export function createProposer(options: {
   async function load(queries: Queries, part: number): Promise<Search> {
     const known = loaded.get(part);
     if (known !== undefined) return known;
+    await flush(queries);
     const [row] = await queries
       .select()
       .from(strategies)
@@ -147,15 +161,22 @@ export function createProposer(options: {
   /** Writes down what a strategy has just been asked or told. */
   async function note(queries: Queries, part: number, search: Search, told: KnownTrial | null): Promise<void> {
     const sequence = search.sequence++;
-    if (search.saved === null || search.sequence - search.saved >= EVENTS_BEFORE_SAVE) {
+    const { saved } = search;
+    if (saved === null || sequence + 1 - saved >= Math.max(LEAST_EVENTS_BEFORE_SAVE, EVENTS_BEFORE_SAVE * saved)) {
       return save(queries, part, search);
     }
     const { architecture = null, reward = null } = told ?? {};
-    await queries.insert(strategyEvents).values({ taskId, part, sequence, architecture, reward });
+    unwritten.push({ taskId, part, sequence, architecture, reward });
+    if (!collects) await flush(queries);
+  }
+
+  async function flush(queries: Queries): Promise<void> {
+    await insertAll(queries, strategyEvents, unwritten.splice(0));
   }
 
   async function save(queries: Queries, part: number, search: Search): Promise<void> {
     const { sequence } = search;
+    await flush(queries);
     const set = { state: search.strategy.save(), sequence };
     await queries
       .insert(strategies)
@@ -277,6 +298,7 @@ export function createProposer(options: {
       for (const { architecture, reward } of known) {
         if (isMember(architecture, own)) strategy.tell(architecture, reward);
       }
+      await flush(queries);
       await queries.delete(strategyEvents).where(eventsOf(part));
       const search = { strategy, sequence: 0, saved: 0 };
       loaded.set(part, search);
@@ -284,7 +306,19 @@ export function createProposer(options: {
       await save(queries, part, search);
     },
 
+    async together(queries, work) {
+      collects = true;
+      try {
+        const result = await work();
+        await flush(queries);
+        return result;
+      } finally {
+        collects = false;
+      }
+    },
+
     forget: () => {
+      unwritten.length = 0;
       loaded.clear();
       exhausted.clear();
       spaces = null;
@@ -295,18 +329,8 @@ export function createProposer(options: {
 
 /** The architecture with one choice of one layer changed within the task's space, or null where none is feasible. */
 function neighbourOf(architecture: Architecture, descriptor: PoolTaskDescriptor, random: Random): Architecture | null {
-  const changes = architecture.layers.flatMap((layer, at) =>
-    HYPERPARAMETERS.flatMap((name) =>
-      descriptor.space[name]
-        .filter((value) => value !== layer[name])
-        .map((value) => ({ at, change: { [name]: value } })),
-    ),
-  );
-  for (const { at, change } of random.shuffle(changes)) {
-    const layers = architecture.layers.map((layer, index) => (index === at ? { ...layer, ...change } : layer));
-    const { strideHeight, strideWidth } = layers[at]!;
-    if (strideHeight === 0 || strideWidth === 0) continue;
-    const neighbour = admitTrial({ ...architecture, layers }, descriptor).architecture;
+  for (const changed of random.shuffle(neighbours(architecture, descriptor.space))) {
+    const neighbour = admitTrial(changed, descriptor).architecture;
     if (neighbour !== null) return neighbour;
   }
   return null;

@@ -42,6 +42,8 @@ export interface PoolRules {
   readonly modelTimeoutMs: number;
   /** how long the end of a task waits for shares that are being judged */
   readonly closeGraceMs: number;
+  /** shortest time from one writing of shares to the next, which thus costs less a share; jobs and models wait longer */
+  readonly paceMs: number;
   /** how long a connection may take to authorise itself */
   readonly challengeMs: number;
   /** messages against the protocol before a connection is ended */
@@ -75,6 +77,7 @@ export const DEFAULT_RULES: PoolRules = {
   handOverMs: 600_000,
   modelTimeoutMs: 60_000,
   closeGraceMs: 5_000,
+  paceMs: 15,
   challengeMs: 30_000,
   maxOffences: 10,
   maxSessionsPerMiner: 16,

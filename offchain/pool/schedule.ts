@@ -7,16 +7,16 @@ import { and, asc, desc, eq, sql } from "drizzle-orm";
 import { dropCheckpoints } from "./checkpoints.ts";
 import type { Queries } from "./database.ts";
 import { decide, type NewDecision } from "./decisions.ts";
-import { expireLeases, nextLease, type LeaseTask } from "./leases.ts";
-import { assignPart, disbelieve, partitionRule, releasePart, splitFor } from "./parts.ts";
+import { expireLeases, nextLeases, type LeaseTask } from "./leases.ts";
+import { assignPart, disbelieveLiars, partitionRule, releasePart, splitFor } from "./parts.ts";
 import { planSweep, type PartView, type Plan } from "./plan.ts";
 import type { Proposer } from "./proposals.ts";
 import type { PoolRules } from "./rules.ts";
 import { leases, miners, parts, roles, sessions, spread, type LeaseRow, type SessionRow } from "./schema.ts";
 
 export interface Schedule {
-  /** The session's lease (`nextLease`). */
-  lease(queries: Queries, session: SessionRow, now: number): Promise<LeaseRow>;
+  /** The sessions' leases (`nextLeases`), in the sessions' order. */
+  lease(queries: Queries, sessions: readonly SessionRow[], now: number): Promise<LeaseRow[]>;
   /** @returns sessions that are to be given a job now */
   sweep(queries: Queries, now: number): Promise<string[]>;
   /** Drops what was not saved: call it after a transaction that used the schedule has failed. */
@@ -46,13 +46,14 @@ export function createSchedule(options: {
   }
 
   return {
-    async lease(queries, session, now) {
+    async lease(queries, wanting, now) {
       if (Math.abs(now - expiredAt) >= EXPIRY_MS) await expire(queries, now);
-      return nextLease(queries, { task, session, now, rules, proposer, expire: () => expire(queries, now) });
+      return nextLeases(queries, { task, sessions: wanting, now, rules, proposer, expire: () => expire(queries, now) });
     },
 
     async sweep(queries, now) {
       await expire(queries, now);
+      await disbelieveLiars(queries, task, proposer, now);
       const moved = partitionRule(rules) === "whole" ? [] : await carryOut(queries, now);
       if (Math.abs(now - cleanedAt) >= CLEANING_MS) {
         cleanedAt = now;
@@ -87,15 +88,12 @@ export function createSchedule(options: {
       const miner = minerOf.get(sessionId)!;
       await releasePart(queries, taskId, part);
       const banned = rows.find((row) => row.part === part)!.bannedAt !== null;
-      if (banned) await disbelieve(queries, taskId, part, proposer);
       made.push({
         kind: "release",
         miner,
         sessionId,
         part,
-        reason: banned
-          ? `Part ${part} is free, and its search begins anew without what ${miner} has reported: it is banned.`
-          : `Part ${part} is free: ${miner} has left.`,
+        reason: `Part ${part} is free: ${miner} ${banned ? "is banned" : "has left"}.`,
         figures: { best, trials },
       });
     }
@@ -111,7 +109,7 @@ export function createSchedule(options: {
         miner,
         sessionId,
         part: to,
-        reason: `${miner} goes on with part ${to}, whose miner has left with a high reward, ${when}; its own part ${from} has a low one.`,
+        reason: `${miner} goes on with part ${to}, whose miner has left with a high reward, ${when}; its own part ${from} has a lower one.`,
         figures: { from, best: bestOf.get(to)!, bestOfOwn: bestOf.get(from)!, ...cutFigure(plan) },
       });
     }

@@ -13,8 +13,9 @@ import { createCheckpointDesk } from "./checkpoints.ts";
 import { auditCommitment } from "./audit-draw.ts";
 import type { ModelOwners } from "./audit-desk.ts";
 import type { PoolDatabase, Queries } from "./database.ts";
+import { isAnyOf } from "./database-bulk.ts";
 import { readDecisions } from "./decisions.ts";
-import { bestShare, jobOf, keepAlive, type LeaseTask } from "./leases.ts";
+import { bestShare, jobsOf, keepAllAlive, type Heartbeat, type LeaseTask } from "./leases.ts";
 import {
   CLOSE,
   MANAGER_METHODS,
@@ -22,6 +23,7 @@ import {
   MODEL_CHUNK_BYTES,
   RPC_ERROR,
   type Benchmark,
+  type Job,
   type PointsReceipt,
   type SchemeNotice,
   type SignedShare,
@@ -34,9 +36,10 @@ import { createTimeOuts, createTokenBuckets } from "./limits.ts";
 import type { PoolRules } from "./rules.ts";
 import type { Schedule } from "./schedule.ts";
 import { checkpoints, leases, miners, models, sessions, shares, type LeaseRow, type SessionRow } from "./schema.ts";
-import type { Serial } from "./serial.ts";
+import { createBatches, type Serial } from "./serial.ts";
 import type { ShareDesk, ShareTask, Verdict } from "./shares.ts";
-import { authorizeData, isSignedBy, type PoolIdentity } from "./signatures.ts";
+import type { SignatureCheck } from "./signature-check.ts";
+import { authorizeData, digestOf, type PoolIdentity } from "./signatures.ts";
 
 /** The task that is worked on. */
 export type OpenTask = LeaseTask & ShareTask & { readonly schedule: Schedule };
@@ -93,6 +96,10 @@ interface Connection {
   end(code: number, reason: string): void;
 }
 
+/** Jobs, and signs of life, that are written together at most: what waits behind them waits no longer than for so many. */
+const MAX_TOGETHER = 64;
+const MAX_BEATS = 512;
+
 const hashToken = (token: string): string => createHash("sha256").update(token).digest("hex");
 
 export function createSessions(options: {
@@ -101,6 +108,7 @@ export function createSessions(options: {
   /** address of the pool's receipt key */
   readonly receiptKey: Address;
   readonly rules: PoolRules;
+  readonly signatures: SignatureCheck;
   readonly desk: ShareDesk;
   readonly work: Work;
   /** how the pool counts, as miners are told */
@@ -115,8 +123,22 @@ export function createSessions(options: {
   readonly log: Log;
   readonly signal: AbortSignal;
 }): Sessions {
-  const { queries, identity, receiptKey, rules, desk, work, scheme, onJoin, writing, durably, clock, log, signal } =
-    options;
+  const {
+    queries,
+    identity,
+    receiptKey,
+    rules,
+    signatures,
+    desk,
+    work,
+    scheme,
+    onJoin,
+    writing,
+    durably,
+    clock,
+    log,
+    signal,
+  } = options;
   const connections = new Set<Connection>();
   const kept = createCheckpointDesk({ queries, rules, writing, clock });
   const { requestsPerSecond, requestBurst } = rules;
@@ -125,6 +147,43 @@ export function createSessions(options: {
   const authorised = (): Connection[] => [...connections].filter((connection) => connection.session !== null);
   const sameSession = (id: string): Connection[] => authorised().filter((other) => other.session!.id === id);
   const sameMiner = (miner: Address): Connection[] => authorised().filter((other) => other.session!.miner === miner);
+
+  const assign = createBatches<OpenTask, string, { lease: LeaseRow; job: Job }>({
+    turn: writing,
+    most: MAX_TOGETHER,
+    period: 2 * rules.paceMs,
+    work: async (task, wanting) => {
+      try {
+        return await queries.transaction(async (tx) => {
+          const rows = await tx.select().from(sessions).where(isAnyOf(sessions.id, wanting));
+          const rowOf = new Map(rows.map((row) => [row.id, row]));
+          const inOrder = [...new Set(wanting)].map((id) => rowOf.get(id)!);
+          const own = await task.schedule.lease(tx, inOrder, clock());
+          const jobs = await jobsOf(tx, own);
+          const commitment = auditCommitment(task.audit.secret);
+          const jobOf = new Map(
+            own.map((lease, at) => [lease.sessionId, { lease, job: { ...jobs[at]!, auditCommitment: commitment } }]),
+          );
+          return wanting.map((id) => jobOf.get(id)!);
+        });
+      } catch (error) {
+        task.schedule.forget();
+        throw error;
+      }
+    },
+  });
+  const beat = createBatches<object, Heartbeat, { heartbeatBy: number; endsAt: number } | null>({
+    turn: writing,
+    most: MAX_BEATS,
+    period: 8 * rules.paceMs,
+    work: async (_, beats) => {
+      const alive = await keepAllAlive(queries, beats, clock(), rules);
+      const of = new Map(
+        alive.map(({ lease, miner, heartbeatBy, endsAt }) => [`${lease} ${miner}`, { heartbeatBy, endsAt }]),
+      );
+      return beats.map(({ lease, miner }) => of.get(`${lease} ${miner}`) ?? null);
+    },
+  });
 
   /** Tells a miner of the lease that is its own now; one at a time for each link, however often it is asked for. */
   async function giveJob(connection: Connection): Promise<void> {
@@ -151,23 +210,11 @@ export function createSessions(options: {
       return connection.peer.notify("mining.notify", { job: null, reason: work.idle().reason });
     }
     try {
-      const { lease, job } = await durably(() =>
-        writing(() =>
-          queries.transaction(async (tx) => {
-            const [row] = await tx.select().from(sessions).where(eq(sessions.id, session.id));
-            const own = await task.schedule.lease(tx, row!, clock());
-            return {
-              lease: own,
-              job: { ...(await jobOf(tx, own)), auditCommitment: auditCommitment(task.audit.secret) },
-            };
-          }),
-        ),
-      );
+      const { lease, job } = await durably(() => assign(task, session.id));
       if (work.task() !== task || !connections.has(connection)) return;
       connection.lease = lease.id;
       connection.peer.notify("mining.notify", { job });
     } catch (error) {
-      task.schedule.forget();
       connection.lease = null;
       // A database that is away is no news for a miner: the job that it may have is still its own.
       if (error instanceof PonasError && error.retryable) return;
@@ -290,7 +337,9 @@ export function createSessions(options: {
         // One answer a challenge, right or wrong.
         connection.challenge = null;
         if (clock() > challenge.expiresAt) throw new RpcError(RPC_ERROR.retry, "The challenge has expired.");
-        if (!(await isSignedBy(miner, authorizeData(identity, { miner, ...challenge }), signature))) {
+        if (
+          !(await signatures.isSigned(miner, digestOf(authorizeData(identity, { miner, ...challenge })), signature))
+        ) {
           offend("wrong signature");
           throw new RpcError(RPC_ERROR.unauthorized, `The challenge is not signed by ${miner}.`);
         }
@@ -308,12 +357,12 @@ export function createSessions(options: {
         const connection = own();
         const { miner } = sessionOf();
         const task = work.task();
-        const earlier = await desk.recall(miner, signed);
-        if (earlier === null && task === null) {
+        const verdict =
+          task === null ? await desk.recall(miner, signed) : await judge(task, connection, miner, signed, offend);
+        if (verdict === null) {
           const { reason, final } = work.idle();
           throw new RpcError(final ? RPC_ERROR.refused : RPC_ERROR.retry, reason);
         }
-        const verdict = earlier ?? (await judge(task!, connection, miner, signed, offend));
         if (verdict.kind === "accepted") {
           context.afterReply(() => {
             push(giveJob(connection));
@@ -338,15 +387,10 @@ export function createSessions(options: {
       "mining.heartbeat": async ({ lease, epoch }, context) => {
         const connection = own();
         const { miner } = sessionOf();
-        const alive = await writing(async () => {
-          const row = await leaseOf(lease, miner);
-          return row === undefined ? undefined : keepAlive(queries, row, clock(), rules, epoch);
-        });
-        if (alive === undefined) {
-          context.afterReply(() => push(giveJob(connection)));
-          throw refuse(`Lease ${lease} is not yours any more.`);
-        }
-        return { heartbeatBy: alive.heartbeatBy, endsAt: alive.endsAt };
+        const alive = await beat(work, { lease, miner, epoch });
+        if (alive !== null) return alive;
+        context.afterReply(() => push(giveJob(connection)));
+        throw refuse(`Lease ${lease} is not yours any more.`);
       },
 
       "mining.abandon": async ({ lease, outcome, reason }, context) => {
@@ -564,14 +608,6 @@ export function createSessions(options: {
       peer.request("mining.model", request, { timeoutMs: rules.modelTimeoutMs, signal: deadline }),
     );
 
-  async function leaseOf(lease: number, miner: Address): Promise<LeaseRow | undefined> {
-    const [row] = await queries
-      .select()
-      .from(leases)
-      .where(and(eq(leases.id, lease), eq(leases.miner, miner)));
-    return row;
-  }
-
   /** The desk's verdict; what only delayed it goes back as "try again". */
   async function judge(
     task: OpenTask,
@@ -580,16 +616,18 @@ export function createSessions(options: {
     signed: SignedShare,
     offend: (reason: string) => void,
   ): Promise<Verdict> {
-    const deadline = AbortSignal.any([signal, AbortSignal.timeout(rules.modelTimeoutMs)]);
+    // Few shares are asked for their models at once, and a signal with a timer costs as much as the rest of an answer.
+    let deadline: AbortSignal | undefined;
     try {
-      return await desk.submit(task, miner, signed, (modelRoot, maxBytes) =>
-        fetchFrom(connection, modelRoot, maxBytes, deadline),
-      );
+      return await desk.submit(task, miner, signed, (modelRoot, maxBytes) => {
+        deadline = AbortSignal.any([signal, AbortSignal.timeout(rules.modelTimeoutMs)]);
+        return fetchFrom(connection, modelRoot, maxBytes, deadline);
+      });
     } catch (error) {
       const delayed = error instanceof PonasError || error instanceof RpcError;
       if (!delayed) throw error;
       const reason =
-        deadline.aborted && !signal.aborted
+        deadline?.aborted === true && !signal.aborted
           ? `The model ${signed.share.modelRoot} was not handed over within ${rules.modelTimeoutMs / 1000} s.`
           : explainError(error);
       log.warn({ lease: signed.share.lease, miner }, `The share of lease ${signed.share.lease} waits: ${reason}`);

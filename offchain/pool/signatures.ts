@@ -3,17 +3,17 @@
  * that nothing signed for one is worth anything at another; the chain checks `Points` (docs/protocol.md "Pools").
  */
 import {
+  domainSeparator,
   encodeAbiParameters,
-  hashTypedData,
   isAddressEqual,
   keccak256,
   parseAbiParameters,
-  recoverTypedDataAddress,
   stringToBytes,
   type TypedDataDomain,
 } from "viem";
 
 import { architectureHash, tag, type Address, type Hex } from "../protocol/bytes.ts";
+import { recoverSigner } from "../protocol/secp256k1.ts";
 import type { Share } from "./messages.ts";
 
 /** The pool contract for which something is signed. */
@@ -84,6 +84,7 @@ export function authorizeData(
   return typed(pool, "Authorize", { ...answer, expiresAt: BigInt(answer.expiresAt) });
 }
 
+const TRIAL_TAG = tag("trial");
 const TRIAL = parseAbiParameters("bytes32, bytes32, uint32, uint32, bytes32");
 
 /**
@@ -93,7 +94,7 @@ const TRIAL = parseAbiParameters("bytes32, bytes32, uint32, uint32, bytes32");
 export function trialHash(share: Share): Hex {
   const { architecture, seed, epochs, trainLoss, seconds, flops } = share;
   const measured = keccak256(stringToBytes(JSON.stringify([trainLoss, seconds, flops])));
-  return keccak256(encodeAbiParameters(TRIAL, [tag("trial"), architectureHash(architecture), seed, epochs, measured]));
+  return keccak256(encodeAbiParameters(TRIAL, [TRIAL_TAG, architectureHash(architecture), seed, epochs, measured]));
 }
 
 /** What a miner signs of a finished trial. */
@@ -136,18 +137,53 @@ export function pointsData(
   return typed(pool, "Points", { taskId, miner, sequence: BigInt(sequence), points });
 }
 
-/** The EIP-712 digest. */
-export function digestOf(data: TypedData): Hex {
-  return hashTypedData(data);
+/** The EIP-712 digest: keccak256(0x1901, domain separator, struct). */
+export function digestOf({ domain, types, primaryType, message }: TypedData): Hex {
+  const fields = types[primaryType]!;
+  const words = fields.map(({ name, type }) => wordOf(type, message[name]));
+  const struct = keccak256(`0x${typeHashOf(primaryType, fields)}${words.join("")}`);
+  return keccak256(`0x1901${separatorOf(domain)}${struct.slice(2)}`);
+}
+
+/** A value's 32 bytes in hex: all of ours are of one word. @throws RangeError where an integer does not fit its type */
+function wordOf(type: string, value: unknown): string {
+  if (!type.startsWith("uint")) return (value as Hex).slice(2).toLowerCase().padStart(64, "0");
+  const integer = BigInt(value as bigint | number);
+  if (integer < 0n || integer >> BigInt(type.slice(4)) !== 0n) throw new RangeError(`${integer} is no ${type}`);
+  return integer.toString(16).padStart(64, "0");
+}
+
+const typeHashes = new Map<string, string>();
+
+function typeHashOf(primaryType: string, fields: readonly { readonly name: string; readonly type: string }[]): string {
+  const text = `${primaryType}(${fields.map(({ name, type }) => `${type} ${name}`).join(",")})`;
+  let hash = typeHashes.get(text);
+  if (hash === undefined) typeHashes.set(text, (hash = keccak256(stringToBytes(text)).slice(2)));
+  return hash;
+}
+
+/** A process has to do with few pools; for one with many this is forgotten now and then. */
+const MAX_SEPARATORS = 1000;
+const separators = new Map<string, string>();
+
+function separatorOf(domain: TypedDataDomain): string {
+  const key = `${domain.chainId} ${domain.verifyingContract}`;
+  let separator = separators.get(key);
+  if (separator === undefined) {
+    if (separators.size >= MAX_SEPARATORS) separators.clear();
+    separators.set(key, (separator = domainSeparator({ domain }).slice(2)));
+  }
+  return separator;
 }
 
 /** Whether `signature` is `signer`'s over `data`; a signature that cannot be read is nobody's. Plain accounts only. */
-export async function isSignedBy(signer: Address, data: TypedData, signature: Hex): Promise<boolean> {
-  let recovered: Address;
+export function isSignedBy(signer: Address, data: TypedData, signature: Hex): boolean {
+  let digest: Hex;
   try {
-    recovered = await recoverTypedDataAddress({ ...data, signature });
+    digest = digestOf(data);
   } catch {
     return false;
   }
-  return isAddressEqual(recovered, signer);
+  const recovered = recoverSigner(digest, signature);
+  return recovered !== null && isAddressEqual(recovered, signer);
 }

@@ -650,9 +650,18 @@ export const disputesAbi = [
     name: "NoSuchSample",
     type: "error",
   },
+  { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "NotAscending", type: "error" },
   { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "NotAttested", type: "error" },
   { inputs: [], name: "NotBound", type: "error" },
   { inputs: [{ internalType: "uint256", name: "taskId", type: "uint256" }], name: "NotChallengeable", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint256", name: "shown", type: "uint256" },
+      { internalType: "uint256", name: "total", type: "uint256" },
+    ],
+    name: "NotContradicted",
+    type: "error",
+  },
   {
     inputs: [
       { internalType: "uint256", name: "taskId", type: "uint256" },
@@ -671,6 +680,7 @@ export const disputesAbi = [
   },
   { inputs: [], name: "NothingAttested", type: "error" },
   { inputs: [], name: "OnlyDisputes", type: "error" },
+  { inputs: [], name: "OnlyWithoutDisputes", type: "error" },
   { inputs: [], name: "OpeningMismatch", type: "error" },
   {
     inputs: [
@@ -1856,7 +1866,16 @@ export const poolAbi = [
     type: "error",
   },
   { inputs: [{ internalType: "uint256", name: "height", type: "uint256" }], name: "NoSuchBlock", type: "error" },
+  { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "NotAscending", type: "error" },
   { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "NotAttested", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint256", name: "shown", type: "uint256" },
+      { internalType: "uint256", name: "total", type: "uint256" },
+    ],
+    name: "NotContradicted",
+    type: "error",
+  },
   {
     inputs: [
       { internalType: "uint256", name: "taskId", type: "uint256" },
@@ -1876,6 +1895,7 @@ export const poolAbi = [
   },
   { inputs: [], name: "OnlyDisputes", type: "error" },
   { inputs: [], name: "OnlyManager", type: "error" },
+  { inputs: [], name: "OnlyWithoutDisputes", type: "error" },
   { inputs: [], name: "ReentrancyGuardReentrantCall", type: "error" },
   {
     inputs: [
@@ -2262,7 +2282,6 @@ export const taskRegistryAbi = [
           { internalType: "bytes32", name: "modelRoot", type: "bytes32" },
           { internalType: "bytes32", name: "claimSeal", type: "bytes32" },
           { internalType: "bytes", name: "modelCid", type: "bytes" },
-          { internalType: "uint128", name: "sealedStake", type: "uint128" },
           { internalType: "uint128", name: "matchingStake", type: "uint128" },
         ],
         internalType: "struct ITaskRegistry.Commitment",
@@ -2276,6 +2295,17 @@ export const taskRegistryAbi = [
   {
     inputs: [{ internalType: "uint256", name: "taskId", type: "uint256" }],
     name: "confirm",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "bytes32", name: "result", type: "bytes32" },
+      { internalType: "address[]", name: "validators", type: "address[]" },
+    ],
+    name: "contradict",
     outputs: [],
     stateMutability: "nonpayable",
     type: "function",
@@ -2306,7 +2336,6 @@ export const taskRegistryAbi = [
           { internalType: "uint40", name: "openedAt", type: "uint40" },
           { internalType: "uint40", name: "windowEnd", type: "uint40" },
           { internalType: "bytes32", name: "result", type: "bytes32" },
-          { internalType: "uint256", name: "sealedStake", type: "uint256" },
           { internalType: "uint256", name: "matchingStake", type: "uint256" },
           { internalType: "uint256", name: "totalStake", type: "uint256" },
           { internalType: "bool", name: "quorum", type: "bool" },
@@ -3078,7 +3107,16 @@ export const taskRegistryAbi = [
     type: "error",
   },
   { inputs: [{ internalType: "uint256", name: "height", type: "uint256" }], name: "NoSuchBlock", type: "error" },
+  { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "NotAscending", type: "error" },
   { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "NotAttested", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint256", name: "shown", type: "uint256" },
+      { internalType: "uint256", name: "total", type: "uint256" },
+    ],
+    name: "NotContradicted",
+    type: "error",
+  },
   {
     inputs: [
       { internalType: "uint256", name: "taskId", type: "uint256" },
@@ -3095,6 +3133,7 @@ export const taskRegistryAbi = [
     type: "error",
   },
   { inputs: [], name: "OnlyDisputes", type: "error" },
+  { inputs: [], name: "OnlyWithoutDisputes", type: "error" },
   { inputs: [], name: "ReentrancyGuardReentrantCall", type: "error" },
   {
     inputs: [

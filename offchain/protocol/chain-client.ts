@@ -15,7 +15,6 @@ import {
   type ContractFunctionReturnType,
   type PublicClient,
   type Transport,
-  type TypedDataDomain,
 } from "viem";
 
 import type { Address, Domain, Hex } from "./bytes.ts";
@@ -23,6 +22,7 @@ import { answered, isOutage, isTaken, notANode, notTaken, permitted } from "./ch
 import type { Deployment } from "./deployment.ts";
 import { PonasError, explainError } from "./errors.ts";
 import type { Log } from "./log.ts";
+import { signDigest } from "./secp256k1.ts";
 import { sleep, withRetry } from "./wait.ts";
 
 type ReadName<A extends Abi> = ContractFunctionName<A, "view" | "pure">;
@@ -78,17 +78,11 @@ export interface ChainClient {
   head(): Promise<Head>;
   /** Every new head, oldest first skipped: a slow reader gets the newest. Ends when the signal fires, never throws. */
   heads(): AsyncGenerator<Head, void, void>;
-  signTypedData(typed: TypedMessage): Promise<Hex>;
+  /** A signature over a digest, of EIP-712 data for instance: 65 bytes. */
+  signDigest(digest: Hex): Promise<Hex>;
   /** Deterministic (RFC 6979) signature over a text: the source of salts that survive a lost disk. */
   signText(text: string): Promise<Hex>;
   close(): void;
-}
-
-/** EIP-712 typed data, without the name of its only type. */
-export interface TypedMessage {
-  readonly domain: TypedDataDomain;
-  readonly types: Record<string, { readonly name: string; readonly type: string }[]>;
-  readonly message: Record<string, unknown>;
 }
 
 export interface ChainClientOptions {
@@ -171,7 +165,13 @@ export function createChainClient(options: ChainClientOptions): ChainClient {
   const network = Network.from(deployment.chainId);
   const request = new FetchRequest(rpcUrl);
   request.timeout = timeout;
-  const provider = new JsonRpcProvider(request, network, { staticNetwork: network, batchMaxCount: 1 });
+  // Without the cache of 250 ms that ethers has by default: a nonce read before a block and a receipt read after it
+  // would make our own transaction look like another's that overtook it.
+  const provider = new JsonRpcProvider(request, network, {
+    staticNetwork: network,
+    batchMaxCount: 1,
+    cacheTimeout: -1,
+  });
 
   const signer = (): Wallet => {
     if (wallet === undefined) {
@@ -313,7 +313,7 @@ export function createChainClient(options: ChainClientOptions): ChainClient {
         await sleep(pollMs, signal).catch(() => undefined); // the loop's condition sees the signal
       }
     },
-    signTypedData: async ({ domain, types, message }) => (await signer().signTypedData(domain, types, message)) as Hex,
+    signDigest: async (digest) => signDigest(digest, signer().privateKey as Hex),
     signText: async (text) => (await signer().signMessage(text)) as Hex,
     close: () => provider.destroy(),
   };

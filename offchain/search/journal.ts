@@ -9,7 +9,6 @@ import {
   readFileSync,
   readSync,
   realpathSync,
-  renameSync,
   statSync,
   writeSync,
 } from "node:fs";
@@ -19,6 +18,7 @@ import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 
 import { architectureSchema, parseWith } from "../protocol/architecture.ts";
+import { writeDurably } from "../protocol/durable-file.ts";
 import { PonasError } from "../protocol/errors.ts";
 import { takeLock } from "../protocol/lock.ts";
 
@@ -183,12 +183,7 @@ function lock(file: string): () => void {
 function begin(file: string, header: z.infer<typeof headerSchema>): void {
   try {
     mkdirSync(dirname(file), { recursive: true });
-    const draft = `${file}.new`;
-    const descriptor = openSync(draft, "w");
-    writeSync(descriptor, `${JSON.stringify(header)}\n`);
-    fsyncSync(descriptor);
-    closeSync(descriptor);
-    renameSync(draft, file);
+    writeDurably(file, Buffer.from(`${JSON.stringify(header)}\n`));
   } catch (cause) {
     throw new PonasError("bad-input", `The journal ${file} cannot be written: ${reasonOf(cause)}.`, { cause });
   }

@@ -1,19 +1,9 @@
 /** The model files that a search may still need, each named by its hash: what is damaged or half written is absent. */
 import { createHash } from "node:crypto";
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
+import { writeDurably } from "../protocol/durable-file.ts";
 import { PonasError } from "../protocol/errors.ts";
 
 export interface ModelFolder {
@@ -26,23 +16,17 @@ export interface ModelFolder {
 }
 
 /** A model's name, or that of one that is being written. */
-const MODEL_NAME = /^[0-9a-f]{64}(\.new)?$/;
+const MODEL_NAME = /^[0-9a-f]{64}((\.\d+)?\.new)?$/;
 
 /** @param folder made with the first model */
 export function createModelFolder(folder: string): ModelFolder {
   return {
     put: (bytes) => {
       const name = hashOf(bytes);
-      const draft = join(folder, `${name}.new`);
       try {
         mkdirSync(folder, { recursive: true });
-        writeFileSync(draft, bytes);
-        const descriptor = openSync(draft, "r");
-        fsyncSync(descriptor);
-        closeSync(descriptor);
-        renameSync(draft, join(folder, name));
+        writeDurably(join(folder, name), bytes);
       } catch (cause) {
-        rmSync(draft, { force: true });
         const reason = cause instanceof Error ? cause.message : String(cause);
         throw new PonasError("unavailable", `A model cannot be written into ${folder}: ${reason}.`, {
           cure: "make room on the disk, then go on with --resume",

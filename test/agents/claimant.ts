@@ -5,17 +5,18 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { pino } from "pino";
 
-import { createClaimant, type BestModel } from "../../offchain/agents/claimant.ts";
+import { createClaimant, type BestModel, type Participation } from "../../offchain/agents/claimant.ts";
 import type { CommitmentView, Registry, TaskState } from "../../offchain/agents/registry.ts";
 import { createStateFolder } from "../../offchain/agents/state-folder.ts";
 import type { TaskFiles } from "../../offchain/agents/task-files.ts";
-import type { Hex } from "../../offchain/protocol/bytes.ts";
+import { validatorSeal, type Address, type Hex } from "../../offchain/protocol/bytes.ts";
 import type { ChainClient } from "../../offchain/protocol/chain-client.ts";
 import { PonasError } from "../../offchain/protocol/errors.ts";
 import type { ModelStore } from "../../offchain/storage/model-store.ts";
 import { someModel } from "./noise-task.ts";
 
 const ME = "0x0000000000000000000000000000000000000011";
+const OTHER = "0x0000000000000000000000000000000000000022";
 
 /** A participant in its training phase, from 0 to 100 s, on a chain of which only the commitments matter. */
 function world(dir: string) {
@@ -75,6 +76,81 @@ function world(dir: string) {
     fate: (next: "mined" | "lost") => (fate = next),
   };
 }
+
+/** An opened candidate, from second 100 on, with a short window of 20 s and a long one of 60 s. */
+function openedWorld(change: { participant?: Address; quorum?: boolean } = {}) {
+  const sent: Address[][] = [];
+  const commitment: Hex = `0x${"c0".repeat(32)}`;
+  const [result, other]: Hex[] = [`0x${"01".repeat(32)}`, `0x${"02".repeat(32)}`];
+  const domain = { chainId: 1n, registry: ME } as const;
+  const validators = Array.from({ length: 130 }, (_, i): Address => `0x${(i + 1).toString(16).padStart(40, "0")}`);
+  const seals = validators.map((validator, index) => ({
+    validator,
+    stake: 1n,
+    // the third has found something else, the fourth has copied the second's seal, the fifth has shown its own
+    seal: validatorSeal(domain, 1n, commitment, validators[index === 3 ? 1 : index]!, index === 2 ? other! : result!),
+    attested: index === 4,
+  }));
+  const task = {
+    id: 1n,
+    phase: "Window",
+    phases: { shortWindow: 20, longWindow: 60 },
+    examined: { participant: ME, opened: true, openedAt: 100n, result, quorum: false, ...change },
+  } as unknown as TaskState;
+  const registry = {
+    task: () => Promise.resolve(task),
+    commitmentOf: () => Promise.resolve({ hash: commitment, state: "Winner" } as CommitmentView),
+    sealsOf: () => Promise.resolve(seals),
+    attest: (_id: bigint, named: readonly Address[]) => {
+      sent.push([...named]);
+      for (const seal of seals) if (named.includes(seal.validator)) seal.attested = true;
+      return Promise.resolve();
+    },
+  } as unknown as Registry;
+  const start = (dir: string) =>
+    createClaimant({
+      taskId: 1n,
+      chain: { account: ME, domain } as unknown as ChainClient,
+      registry,
+      participation: { participant: ME } as unknown as Participation,
+      files: {} as TaskFiles,
+      store: {} as ModelStore,
+      state: createStateFolder(dir),
+      best: () => Promise.resolve(undefined),
+      log: pino({ level: "silent" }),
+      signal: new AbortController().signal,
+      commitMargin: 20,
+    });
+  return { sent, start, validators, at: (timestamp: bigint) => ({ number: 1n, hash: "0x00", timestamp }) as const };
+}
+
+describe("A claimant whose candidate was opened", () => {
+  let dir: string;
+  beforeEach(() => (dir = mkdtempSync(join(tmpdir(), "ponas-claimant-"))));
+  afterEach(() => rmSync(dir, { recursive: true }));
+
+  it("leaves validators half of the short window to attest, then attests for those that agree and stay silent", async () => {
+    const { sent, start, validators, at } = openedWorld();
+    const duty = start(dir);
+    await duty.run(at(109n));
+    expect(sent).to.have.length(0);
+    await duty.run(at(110n));
+    const agreeing = validators.filter((_, index) => ![2, 3, 4].includes(index));
+    expect(sent, "at most a hundred at once").to.deep.equal([agreeing.slice(0, 100)]);
+    await start(dir).run(at(111n)); // after a restart
+    expect(sent[1]).to.deep.equal(agreeing.slice(100));
+    await duty.run(at(112n));
+    expect(sent, "none twice").to.have.length(2);
+  });
+
+  it("attests for nobody once a quorum agrees, nor for another's candidate", async () => {
+    for (const change of [{ quorum: true }, { participant: OTHER as Address }]) {
+      const { sent, start, at } = openedWorld(change);
+      await start(dir).run(at(150n));
+      expect(sent).to.have.length(0);
+    }
+  });
+});
 
 describe("A claimant in the training phase", () => {
   let dir: string;

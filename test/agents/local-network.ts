@@ -1,5 +1,5 @@
 /** A real local chain in a process of its own, deployed contracts, funded accounts and IPFS nodes, for the agents' tests. */
-import { spawn, type ChildProcess } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,7 +9,7 @@ import { HDNodeWallet } from "ethers";
 import { toHex } from "viem";
 
 import { createTaskFiles, type TaskFiles } from "../../offchain/agents/task-files.ts";
-import { freePorts, waitForRpc } from "../../offchain/cli/demo/processes.ts";
+import { addressOf } from "../../offchain/cli/demo/processes.ts";
 import { localAssetAbi } from "../../offchain/protocol/abi.ts";
 import { createChainClient, type ChainClient } from "../../offchain/protocol/chain-client.ts";
 import { readDeployment, type Deployment } from "../../offchain/protocol/deployment.ts";
@@ -34,17 +34,21 @@ export interface LocalNetwork {
 
 export async function startLocalNetwork(): Promise<LocalNetwork> {
   const dir = mkdtempSync(join(tmpdir(), "ponas-agents-"));
-  const [port] = await freePorts(1);
-  const rpcUrl = `http://127.0.0.1:${port}`;
   const stopped = new AbortController();
   const { signal } = stopped;
-  const env = { ...process.env, PONAS_RPC_URL: rpcUrl, PONAS_PARENT: String(process.pid) };
-  const run = (args: string[]): ChildProcess => spawn(process.execPath, args, { env, stdio: "ignore" });
-  const chainProcess = run(["scripts/local-chain.ts", String(port)]);
-  await waitForRpc(rpcUrl, 60_000, signal);
+  const env = { ...process.env, PONAS_PARENT: String(process.pid) };
+  const chainProcess = spawn(process.execPath, ["scripts/local-chain.ts", "0"], {
+    env,
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const rpcUrl = await addressOf(chainProcess, 60_000, signal);
   const file = join(dir, "deployment.json");
+  const deploy = ["--out", file, "--id", `test-${process.pid}`, "--ephemeral", "--unbonding", "86400"];
   const [code] = (await once(
-    run(["scripts/deploy.ts", "--out", file, "--id", `test-${process.pid}`, "--ephemeral", "--unbonding", "86400"]),
+    spawn(process.execPath, ["scripts/deploy.ts", ...deploy], {
+      env: { ...env, PONAS_RPC_URL: rpcUrl },
+      stdio: "ignore",
+    }),
     "close",
   )) as [number | null];
   if (code !== 0) throw new Error(`the deployment ended with ${code}`);

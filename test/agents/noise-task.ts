@@ -41,6 +41,14 @@ export const template: TaskPlan["template"] = {
   depth: 6,
   head: { pool: "flatten", hidden: 0 },
 };
+/**
+ * How much longer than a quiet machine needs the phases are: on one that has other work besides, validators would be too
+ * late for what the scenarios are about.
+ */
+const PACE = 2;
+const paced = <Phases extends Partial<TaskPlan["terms"]["phases"]>>(phases: Phases): Phases =>
+  Object.fromEntries(Object.entries(phases).map(([name, seconds]) => [name, PACE * seconds])) as Phases;
+
 export const terms: TaskPlan["terms"] = {
   minCorrect: 1,
   maxModelBytes: 300_000,
@@ -48,7 +56,7 @@ export const terms: TaskPlan["terms"] = {
   minThroughput: 0,
   candidateBondBps: 500,
   difficulty: { flops: 1n, networkFlops: 1n, modelBytes: 1n, dataBytes: 1n, bandwidth: 1n },
-  phases: {
+  phases: paced({
     initialisation: 0,
     training: 15,
     keyRelease: 20,
@@ -58,7 +66,7 @@ export const terms: TaskPlan["terms"] = {
     open: 6,
     shortWindow: 1,
     longWindow: 8,
-  },
+  }),
   reward: 100n * TOKEN,
   publisherBond: 10n * TOKEN,
   commitBond: TOKEN,
@@ -68,11 +76,12 @@ export const terms: TaskPlan["terms"] = {
 
 export const plan: TaskPlan = { title: "noise", dataset, space, template, training: DEFAULT_TRAINING_SETTINGS, terms };
 
+/** @param phases in seconds on a quiet machine */
 export function planWith(
   phases: Partial<TaskPlan["terms"]["phases"]>,
   changes: Partial<TaskPlan["terms"]> = {},
 ): TaskPlan {
-  return { ...plan, terms: { ...terms, ...changes, phases: { ...terms.phases, ...phases } } };
+  return { ...plan, terms: { ...terms, ...changes, phases: { ...terms.phases, ...paced(phases) } } };
 }
 
 /** A well-formed network of the task with random weights; with hardware bounds, one that carries its tiling. */

@@ -40,11 +40,12 @@ describe("A pool's miner", function () {
   afterEach(() => rmSync(dir, { recursive: true }));
 
   /** Five tasks that the pool has won and split; each head is 5 seconds after the one before. */
-  function world(stop: AbortController) {
+  function world(stop: AbortController, phase = () => "Claims") {
     const { signal } = stop;
     const lines: { level: number; msg: string }[] = [];
     const log = pino({ level: "info" }, { write: (text: string) => void lines.push(JSON.parse(text) as never) });
     const claims: bigint[] = [];
+    const collected: bigint[] = [];
     const fetched = new Map<string, number>();
     let credit = 0n;
     const chain = {
@@ -61,7 +62,7 @@ describe("A pool's miner", function () {
     } as unknown as ChainClient;
     const cids = new Map<string, string>();
     const pool = {
-      account: () => Promise.resolve({ phase: "Claims", split: { root: tree.root } }),
+      account: () => Promise.resolve({ phase: phase(), split: { root: tree.root } }),
       sharesCid: async (taskId: bigint): Promise<Hex> => {
         const { bytes } = await cidOf(Buffer.from(`shares of ${taskId}`));
         const hex = Buffer.from(bytes).toString("hex");
@@ -69,6 +70,8 @@ describe("A pool's miner", function () {
         return `0x${hex}`;
       },
       isClaimed: () => Promise.resolve(false),
+      hasWon: (taskId: bigint) => Promise.resolve(taskId <= 2n),
+      collect: (taskId: bigint) => Promise.resolve(void collected.push(taskId)),
       claim: (taskId: bigint) => {
         claims.push(taskId);
         credit += 5n;
@@ -95,10 +98,23 @@ describe("A pool's miner", function () {
     } as unknown as PoolConnection;
     const state = createStateFolder(dir);
     const workers = [{ connection, worker: undefined }];
-    const outbox = { forget: () => undefined };
+    const outbox = { forget: () => undefined, accepted: () => [] };
     const options = { chain, pool, workers, outbox, files, store, state, log, signal } as unknown as PoolMinerOptions;
-    return { options, lines, claims, fetched };
+    return { options, lines, claims, collected, fetched };
   }
+
+  it("fetches what its pool has won, where the manager has not for half a minute, and nothing else", async () => {
+    const stop = new AbortController();
+    let looks = 0;
+    const { options, collected } = world(stop, () => (++looks > 5 * 9 ? "Closed" : "Committed"));
+    const running = runPoolMiner(options);
+    await sleep(100);
+    expect(collected, "it is the manager's turn").to.deep.equal([]);
+    await sleep(700);
+    stop.abort();
+    await running;
+    expect([...new Set(collected)].sort()).to.deep.equal([1n, 2n]);
+  });
 
   it("is paid although it is banned, and other tasks' shares files lie, are broken, or never arrive", async () => {
     const stop = new AbortController();

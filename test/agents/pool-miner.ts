@@ -9,8 +9,10 @@ import { connectToPool, type ConnectionTiming } from "../../offchain/agents/pool
 import { startPoolEndpoint } from "../../offchain/agents/pool-endpoint.ts";
 import { runJobs, type PoolWorker } from "../../offchain/agents/pool-jobs.ts";
 import { createPoolOutbox, type PoolOutbox } from "../../offchain/agents/pool-outbox.ts";
+import { tellPoints } from "../../offchain/agents/pool-miner.ts";
+import { isReceipt } from "../../offchain/agents/share-receipts.ts";
 import { decodeModel, modelRoot } from "../../offchain/evaluation/model.ts";
-import { CLOSE, RPC_ERROR, type Job, type Share } from "../../offchain/pool/messages.ts";
+import { CLOSE, MAX_STANDINGS, RPC_ERROR, type Job, type Share } from "../../offchain/pool/messages.ts";
 import { RpcError } from "../../offchain/pool/rpc.ts";
 import { fetchModelBytes } from "../../offchain/pool/model-transfer.ts";
 import { checkpoints, leases } from "../../offchain/pool/schema.ts";
@@ -24,6 +26,8 @@ import {
   cleanUp,
   createTestPool,
   DESCRIPTOR,
+  IDENTITY,
+  RECEIPT_KEY,
   scratchFolder,
   signerOf,
   SILENT,
@@ -32,7 +36,7 @@ import {
   VALIDATION,
   type TestPool,
 } from "../pool/kit/world.ts";
-import { jobOf, startScriptedManager, type ScriptedManager } from "./kit/scripted-manager.ts";
+import { jobOf, receiptFor, startScriptedManager, type ScriptedManager } from "./kit/scripted-manager.ts";
 import { endlessTrainer, files, quickTrainer, taskOf } from "./kit/trainers.ts";
 
 const TIMING: Partial<ConnectionTiming> = { firstPauseMs: 20, lastPauseMs: 100, requestMs: 2000 };
@@ -271,8 +275,8 @@ describe("A pool's miner at work", function () {
           if (silent && second) setImmediate(() => peer.notify("mining.notify", { job: jobOf(1, architecture()) }));
           return {};
         },
-        "mining.submit": () =>
-          silent ? new Promise(() => undefined) : { receipt: `0x${"ef".repeat(65)}`, best: true },
+        "mining.submit": async (signed) =>
+          silent ? new Promise(() => undefined) : { receipt: await receiptFor(signed), best: true },
       };
       const url = await script(give);
       const dir = scratchFolder();
@@ -303,8 +307,8 @@ describe("A pool's miner at work", function () {
       let nonsense = 5;
       const url = await script({
         ...giveOne(1),
-        "mining.submit": () =>
-          nonsense-- > 0 ? { receipt: "thanks" } : { receipt: `0x${"ef".repeat(65)}`, best: true },
+        "mining.submit": async (signed) =>
+          nonsense-- > 0 ? { receipt: "thanks" } : { receipt: await receiptFor(signed), best: true },
       });
       const outbox = createPoolOutbox(scratchFolder());
       const miner = mine(url, [quickTrainer()], { outbox });
@@ -367,7 +371,7 @@ describe("A pool's miner at work", function () {
     it("lets go of a model that the pool has taken", async () => {
       const url = await script({
         ...giveOne(1),
-        "mining.submit": () => ({ receipt: `0x${"ef".repeat(65)}`, best: true, keep: false }),
+        "mining.submit": async (signed) => ({ receipt: await receiptFor(signed), best: true, keep: false }),
       });
       const dir = scratchFolder();
       const miner = mine(url, [quickTrainer()], { outbox: createPoolOutbox(dir) });
@@ -379,9 +383,9 @@ describe("A pool's miner at work", function () {
       let asked = 0;
       const url = await script({
         ...giveOne(1),
-        "mining.submit": () => {
+        "mining.submit": async (signed) => {
           if (asked++ === 0) throw new RpcError(RPC_ERROR.retry, "Too fast.", { kind: "rate", retryAfterMs: 700 });
-          return { receipt: `0x${"ef".repeat(65)}`, best: true };
+          return { receipt: await receiptFor(signed), best: true };
         },
       });
       const miner = mine(url, [quickTrainer()]);
@@ -389,6 +393,28 @@ describe("A pool's miner at work", function () {
       await sleep(500);
       expect(asked).to.equal(1);
       await until(() => miner.lines.some(({ msg }) => msg.includes("accepted")));
+    });
+
+    it("keeps the receipts of accepted shares until the task is over, and says where one is nobody's word", async () => {
+      const url = await script({
+        ...giveOne(1),
+        "mining.submit": () => ({ receipt: `0x${"ef".repeat(65)}`, best: true }),
+      });
+      const dir = scratchFolder();
+      const miner = mine(url, [quickTrainer()], { outbox: createPoolOutbox(dir) });
+      await until(() => miner.lines.some(({ msg }) => msg.includes("accepted")));
+      expect(miner.warnings()).to.deep.equal([
+        `The pool's receipt for the share of lease 1 is not signed by its key ${RECEIPT_KEY.address}.`,
+      ]);
+      const again = createPoolOutbox(dir);
+      const [kept, ...others] = again.accepted(1n);
+      expect(others).to.deep.equal([]);
+      expect(kept!.share.lease).to.equal(1);
+      const signed = { identity: IDENTITY, miner: signerOf(1).address, receiptKey: RECEIPT_KEY.address };
+      expect(isReceipt(kept!, kept!.receipt, signed)).to.equal(false);
+      expect(isReceipt(kept!, await receiptFor(kept!), signed)).to.equal(true);
+      again.forget(1n);
+      expect(createPoolOutbox(dir).accepted(1n)).to.deep.equal([]);
     });
 
     it("sets a damaged share aside with a sentence, and starts all the same", async () => {
@@ -409,6 +435,70 @@ describe("A pool's miner at work", function () {
       rmSync(join(dir, "models"), { recursive: true });
       createPoolOutbox(dir, (sentence) => sentences.push(sentence));
       expect(sentences[1]).to.contain("The model of the unsent share 6.json is missing.");
+    });
+  });
+
+  describe("whose points are counted", () => {
+    const standing = (lease: number, reason: string | null = null) => ({
+      lease,
+      modelRoot: `0x${"aa".repeat(32)}`,
+      validation: { correct: 1, total: 2 },
+      audit: "none",
+      voided: reason !== null,
+      reason,
+      testCorrect: 7,
+      baseline: 2,
+      points: "5",
+    });
+
+    it("is told what they are made of, page by page, and why a share counts for less", async () => {
+      const asked: number[] = [];
+      const url = await script({
+        "mining.shares": ({ after = 0 }) => {
+          asked.push(after);
+          if (after > 0) return { shares: [standing(201, "It was false.")] };
+          return { shares: Array.from({ length: MAX_STANDINGS }, (_, i) => standing(i + 1)) };
+        },
+      });
+      const lines: { level: number; msg: string }[] = [];
+      const log = pino({}, { write: (text: string) => void lines.push(JSON.parse(text) as never) });
+      const connection = connectToPool({
+        url,
+        signer: signerOf(1),
+        benchmark: FAST,
+        signal: control.signal,
+        log,
+        timing: TIMING,
+      });
+      const miner = signerOf(1).address;
+      await tellPoints({ taskId: 1n, miner, sequence: 1, points: 1000n, signature: "0x" }, { connection, log });
+      await connection.close();
+      expect(asked).to.deep.equal([0, 200]);
+      expect(lines.map(({ level, msg }) => `${level} ${msg}`)).to.deep.equal([
+        `30 1000 points for 201 shares of task 1; once they are posted: ponas explain 1 ${miner}`,
+        "40 the share of lease 201 counts for nothing: It was false.",
+      ]);
+    });
+
+    it("does not go on asking a manager that repeats itself", async () => {
+      let asked = 0;
+      const url = await script({
+        "mining.shares": () => {
+          asked++;
+          return { shares: Array.from({ length: MAX_STANDINGS }, () => standing(1)) };
+        },
+      });
+      const connection = connectToPool({
+        url,
+        signer: signerOf(1),
+        benchmark: FAST,
+        signal: control.signal,
+        log: SILENT,
+        timing: TIMING,
+      });
+      expect(await connection.standings(1n)).to.have.length(MAX_STANDINGS);
+      await connection.close();
+      expect(asked).to.equal(2);
     });
   });
 

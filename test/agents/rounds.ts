@@ -9,7 +9,7 @@ import { publishOnce, releaseAfterOutage } from "./scenarios/publishing.ts";
 import { passOverBadModels, voteWrongTestSet } from "./scenarios/validation.ts";
 
 describe("Agents on a real chain", function () {
-  this.timeout(240_000);
+  this.timeout(480_000);
   let network: LocalNetwork | undefined;
   const daemons: Promise<void>[] = [];
 
@@ -26,7 +26,7 @@ describe("Agents on a real chain", function () {
       const chain = await started.account(index);
       const { store, files } = await started.store(`validator-${index}`);
       await ensureStake(1000n * TOKEN, { chain, log });
-      daemons.push(runValidator({ chain, store, files, log, signal, modelTimeoutMs: 1500 }));
+      daemons.push(runValidator({ chain, store, files, log, signal, modelTimeoutMs: 3000 }));
     }
     return started;
   };

@@ -49,11 +49,15 @@ describe("ponas miner: workers and GPUs", function () {
   it("says on the command line what does not go together", async () => {
     using place = createWorkplace();
     const run = (...args: string[]) => ponas(["miner", "run", ...args], place);
-    const [json, gpu, nowhere] = await Promise.all([
+    const [json, gpu, nowhere, web, nobody] = await Promise.all([
       run("--solo", "--json"),
       run("--solo", "--gpu", "x"),
       run("--dry-run"),
+      run("--pool", `0x${"11".repeat(20)}`, "--url", "http://127.0.0.1:4600"),
+      run("--pool", "nonsense", "--url", "ws://127.0.0.1:4600"),
     ]);
+    expectRefusal(nobody, 2, '--pool takes a contract\'s address of 0x and 40 hex digits, not "nonsense".');
+    expectRefusal(web, 2, '--url takes an endpoint such as ws://127.0.0.1:4600, not "http://127.0.0.1:4600".');
     expectRefusal(json, 2, "--json is for --dry-run");
     expectRefusal(gpu, 2, "--gpu takes devices' numbers");
     expectRefusal(nowhere, 2, "A miner runs either with --solo, or with --pool and --url.");

@@ -52,7 +52,8 @@ describe("ponas partition", function () {
       [[...disjoint, "--miners", "10001"], 2, '--miners takes a whole number from 1 to 10000, not "10001".'],
       [[...disjoint, "--miners", "2", "--weights", "1,-1"], 2, '--weights takes numbers of 0 or more with commas between, not "-1".'],
       [[...disjoint, "--miners", "2", "--weights", "NaN,1"], 2, '--weights takes numbers of 0 or more with commas between, not "NaN".'],
-      [[...disjoint, "--miners", "2", "--weights", "1,2,3"], 1, "There are 3 weights for 2 miners."],
+      [[...disjoint, "--miners", "2", "--weights", "1,2,3"], 2, "--weights names 3 weights for 2 miners."],
+      [["--space", "S9", "--strategy", "random-subsets", "--miners", "2", "--weights", "1,2"], 2, "--weights is for --strategy disjoint"],
       [["--space", "S4", "--strategy", "paper", "--miners", "2"], 1, "The paper's subspaces divide the full space"],
       [["--space", "S4", "--strategy", "even", "--miners", "2"], 2, "Allowed choices are random-subsets, paper, disjoint."],
     ]; // prettier-ignore

@@ -38,6 +38,17 @@ describe("ponas pool decisions", function () {
     expectRefusal(finished, 1, "There is no pool's database in nowhere.");
   });
 
+  it("needs to be told which pool, and takes a server's database as pool run does", async () => {
+    const read = (...more: string[]) => ponas(["pool", "decisions", "--task", "1", ...more], place);
+    expectRefusal(await read(), 2, "Neither --state-dir nor --database is given.");
+    const secret = await read("--database", "mysql://me:secret@host/pool");
+    expectRefusal(secret, 2, "The pool's database is none of a PostgreSQL server.");
+    expect(secret.stderr).not.to.contain("secret");
+    const away = await read("--database", "postgresql://me:secret@127.0.0.1:9/pool");
+    expectRefusal(away, 75, /The pool's database pool at 127\.0\.0\.1:9 is away/);
+    expect(away.stderr).not.to.contain("secret");
+  });
+
   it("stands beside pool run, whose help names the partition rules", async () => {
     const { code, stdout } = await ponas(["pool", "run", "--help"], place);
     expect(code).to.equal(0);

@@ -135,6 +135,15 @@ describe("ponas search", function () {
     expect(readdirSync(`${journal}.models`)).to.have.length(1);
   });
 
+  it("ends with 1 where no network gave a model, and says so", async () => {
+    using place = createWorkplace();
+    const { cwd } = place;
+    const args = ["search", ...BASE, "--space", "demo", "--episodes", "2", "--epochs", "1", "--max-macs", "1"];
+    const { code, stdout } = await ponas([...args, "--json"], { cwd, env: { HOME: cwd } });
+    expect(JSON.parse(stdout)).to.include({ best: null, networks: 0 });
+    expect(code).to.equal(1);
+  });
+
   it("says in one sentence what is wrong with its input, before it begins", async () => {
     using place = createWorkplace();
     const { cwd } = place;

@@ -11,6 +11,7 @@ import { accountOf, good, receiptOf, win } from "./pool-support.ts";
 import {
   at,
   cidOf,
+  CANDIDATE_BOND,
   COMMIT_BOND,
   COMMIT_FEE,
   contractAt,
@@ -66,13 +67,14 @@ describe("a publisher that sets a trap", () => {
     expect((await w.registry.taskOf(taskId)).escrow).to.equal(0n);
   });
 
-  it("earns nothing of a candidate whose validators it left no time to attest", async () => {
+  it("takes nothing from a candidate whose validators it left no time to attest", async () => {
     const w = await world();
     const taskId = await w.toSeal([[w.ada, good]], { phases: { ...TRAP, seal: 400, open: 300 } });
     await w.openExamined(taskId, good, w.validators);
     await goTo((await w.schedule(taskId)).windowEnd);
     await w.advance(taskId);
-    expect(await w.stateOf(taskId, w.ada)).to.equal("Eliminated");
+    expect(await w.stateOf(taskId, w.ada)).to.equal("Unattested");
+    expect((await w.registry.settlementOf(taskId, w.ada)).candidateBond).to.equal(CANDIDATE_BOND);
     expect(await gainOf(w, taskId, [w.ada])).to.equal(0n);
   });
 

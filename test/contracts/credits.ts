@@ -307,10 +307,8 @@ describe("amounts of zero", () => {
 
 describe("a deployment", () => {
   it("is refused with a quorum of half the stake or less, or of more than all", async () => {
-    const { token, stake, steps, registry } = await world();
-    const factory = await ethers.getContractFactory("TaskRegistry", {
-      libraries: { TaskSteps: await steps.getAddress() },
-    });
+    const { token, stake, libraries, registry } = await world();
+    const factory = await ethers.getContractFactory("TaskRegistry", { libraries });
     for (const quorum of [0, 5000, 10_001]) {
       await expect(factory.deploy(token, stake, ethers.ZeroAddress, quorum))
         .to.be.revertedWithCustomError(registry, "InvalidParameter")
@@ -320,11 +318,9 @@ describe("a deployment", () => {
   });
 
   it("is refused where stake is in another asset", async () => {
-    const { stake, steps, registry } = await world();
+    const { stake, libraries, registry } = await world();
     const other = await loadFixture(anotherWorld);
-    const factory = await ethers.getContractFactory("TaskRegistry", {
-      libraries: { TaskSteps: await steps.getAddress() },
-    });
+    const factory = await ethers.getContractFactory("TaskRegistry", { libraries });
     await expect(factory.deploy(other.token, stake, ethers.ZeroAddress, 6667))
       .to.be.revertedWithCustomError(registry, "InvalidParameter")
       .withArgs("stake");

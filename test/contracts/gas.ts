@@ -78,6 +78,20 @@ describe("gas", () => {
     await measure("eliminate an unopened candidate and take the next", w.advance(taskId));
   });
 
+  it("of showing that a quorum sealed another result", async () => {
+    const w = await world();
+    const taskId = await w.toSeal([
+      [w.ada, good],
+      [w.ben, fair],
+    ]);
+    for (const validator of [w.victor, w.vera]) await w.seal(taskId, validator, w.ada.address, good, fair.result);
+    await w.openExamined(taskId, good, []);
+    await measure(
+      "contradict a candidate by two seals and take the next",
+      w.contradict(taskId, fair.result, [w.victor, w.vera]),
+    );
+  });
+
   it("of opening 10,000 predictions", async () => {
     const w = await world();
     const random = createRandom("gas");

@@ -112,6 +112,14 @@ describe("a manager's stake", () => {
     await expectSolvent(w, pool, [taskId]);
   });
 
+  it("can wait for objections for 30 days, and not a second longer", async () => {
+    const w = await world();
+    await w.createPool({ objectionWindow: 30 * 86_400 });
+    await expect(w.createPool({ objectionWindow: 30 * 86_400 + 1 }))
+      .to.be.revertedWithCustomError(w.poolImplementation, "InvalidPoolParameter")
+      .withArgs("objectionWindow");
+  });
+
   it("is not asked for where nothing can be objected to", async () => {
     const { pool, taskId } = await posted({ terms: { objectionWindow: 0 } });
     expect((await pool.accountOf(taskId)).stake).to.equal(0n);
@@ -135,6 +143,7 @@ describe("an objection for missing points", () => {
       .withArgs(taskId, 1n, BigInt(index), w.mia.address, 10n);
     expect((await pool.objectionOf(taskId, 1)).state).to.equal(reason(OBJECTION_STATES, "Answered"));
     expect(await pool.openObjections(taskId, 10)).to.have.length(0);
+    expect((await pool.accountOf(taskId)).objections, "raised, open or not").to.equal(1n);
     await end(pool, taskId);
     expect(await w.splitPhase(pool, taskId)).to.equal("Claims");
     expect(await pool.burned()).to.equal(0n);
@@ -174,6 +183,7 @@ describe("an objection for missing points", () => {
     // then receipts decide, over the whole reward: the manager has no fee of a split that fell
     const account = await pool.accountOf(taskId);
     expect([account.unclaimed, account.fee, account.stake]).to.deep.equal([REWARD, 0n, 0n]);
+    expect(account.splitTask, "no split pays it").to.equal(0n);
     expect(account.deadline).to.equal(account.fellAt + 500n);
     await expectSolvent(w, pool, [taskId]);
     for (const [miner, points] of [[w.mia, 11n], [w.max, 22n]] as const) {
@@ -270,10 +280,10 @@ describe("an objection for missing points", () => {
 });
 
 describe("a demand for a leaf", () => {
-  it("costs a bond that an answer halves: a half is burned, a half is the manager's, whoever answers", async () => {
-    const { w, pool, taskId, tree } = await posted({ reward: units(100) + 1001n });
-    const bond = await pool.bondFor(units(100) + 1001n);
-    expect(bond).to.equal(units("0.1") + 2n);
+  it("costs a bond that an answer halves: the larger half is burned, the other is the manager's, whoever answers", async () => {
+    const { w, pool, taskId, tree } = await posted({ reward: units(100) + 1n });
+    const bond = await pool.bondFor(units(100) + 1n);
+    expect(bond).to.equal(units("0.1") + 1n);
     const before = await w.token.balanceOf(w.stranger);
     await expect(pool.connect(w.stranger).demandLeaf(taskId, 1))
       .to.emit(pool, "LeafDemanded")
@@ -282,9 +292,11 @@ describe("a demand for a leaf", () => {
     expect((await pool.accountOf(taskId)).bonds).to.equal(bond);
     await expectSolvent(w, pool, [taskId]);
     const float = await pool.float();
-    await answer(pool, taskId, tree, 1, 1, w.cleo);
+    await expect(answer(pool, taskId, tree, 1, 1, w.cleo))
+      .to.emit(pool, "Burned")
+      .withArgs(bond / 2n + 1n, reason(BURN_REASONS, "ObjectionBond"), taskId);
     expect((await pool.float()) - float).to.equal(bond / 2n);
-    expect(await pool.burned()).to.equal(bond / 2n);
+    expect(await pool.burned()).to.equal(bond / 2n + 1n);
     expect((await pool.accountOf(taskId)).bonds).to.equal(0n);
     expect(await pool.creditOf(w.cleo)).to.equal(0n);
     await expectSolvent(w, pool, [taskId]);
@@ -451,6 +463,7 @@ describe("many objections", () => {
     await goTo((await now()) + 300);
     await pool.finaliseFall(taskId);
     expect(await pool.creditOf(w.mia)).to.equal(STAKE / 2n);
+    expect((await pool.accountOf(taskId)).objections, "raised, open or not").to.equal(4n);
     for (const id of [1, 2, 5]) {
       await expect(pool.returnBond(taskId, id), `objection ${id}`).to.be.revertedWithCustomError(pool, "NotOpen");
     }
@@ -515,6 +528,20 @@ describe("a reward without split and receipts", () => {
     await expectSolvent(w, pool, [taskId, second]);
   });
 
+  it("follows it whole, without a fee, where no split was ever posted", async () => {
+    const { w, pool, taskId, tree } = await posted();
+    await end(pool, taskId);
+    await pool.claim(taskId, leafOf(tree, 0), tree.proof(0));
+    const second = await win(w, pool);
+    await pool.collect(second);
+    for (let i = 0; i < 2; i++) await end(pool, second);
+    await pool.reclaim(second);
+    expect((await pool.accountOf(second)).fee).to.equal(0n);
+    for (const index of tree.leaves.keys()) await pool.claim(second, leafOf(tree, index), tree.proof(index));
+    expect((await pool.accountOf(second)).unclaimed).to.equal(0n);
+    await expectSolvent(w, pool, [taskId, second]);
+  });
+
   it("follows the latest of them, whichever was claimed by last", async () => {
     const { w, pool, taskId, tree } = await posted();
     const later = await win(w, pool);
@@ -525,6 +552,24 @@ describe("a reward without split and receipts", () => {
     await pool.claim(later, leafOf(other, 0), []);
     await pool.claim(taskId, leafOf(tree, 0), tree.proof(0));
     expect(await pool.lastSplit()).to.equal(later);
+  });
+
+  it("follows the one that was claimed by first of two that were posted in the same second", async () => {
+    const w = await world();
+    const pool = await w.createPool();
+    const taskIds = [await win(w, pool), await win(w, pool)] as const;
+    const tree = buildPointsTree([{ account: w.ben.address as Address, points: 1n }]);
+    for (const taskId of taskIds) await pool.collect(taskId);
+    await pool
+      .connect(w.manager)
+      .multicall(
+        taskIds.map((taskId) =>
+          pool.interface.encodeFunctionData("postSplit", [taskId, splitOf(tree), cidOf("shares")]),
+        ),
+      );
+    await end(pool, taskIds[0]);
+    for (const taskId of taskIds) await pool.claim(taskId, leafOf(tree, 0), []);
+    expect(await pool.lastSplit()).to.equal(taskIds[0]);
   });
 
   it("does not follow one that nobody has claimed by: it may be one that cannot be opened", async () => {

@@ -80,6 +80,22 @@ async function opened(w: World, next: boolean, sealers = w.validators.slice(0, 0
   return taskId;
 }
 
+/** All validators have sealed another result than the opened one. */
+async function contradictable(next: boolean): Promise<{ w: World; taskId: bigint }> {
+  const w = await world();
+  const taskId = await w.toSeal(
+    next
+      ? [
+          [w.ada, good],
+          [w.ben, fair],
+        ]
+      : [[w.ada, good]],
+  );
+  for (const validator of w.validators) await w.seal(taskId, validator, w.ada.address, good, fair.result);
+  await w.openExamined(taskId, good, []);
+  return { w, taskId };
+}
+
 const TASKS: Record<string, () => Promise<Drive>> = {
   "None → Initialisation by publish": async () => {
     const w = await world();
@@ -245,6 +261,19 @@ const TASKS: Record<string, () => Promise<Drive>> = {
     const taskId = await opened(w, false);
     return drive(w, taskId, () => w.scripted.refute(w.registry, taskId, w.ada, w.max));
   },
+  "Window → Seal by contradict": async () => {
+    const { w, taskId } = await contradictable(true);
+    return drive(w, taskId, () => w.contradict(taskId, fair.result, w.validators));
+  },
+  "Window → Open by contradict": async () => {
+    const { w, taskId } = await contradictable(true);
+    await at((await now()) + PHASE_LENGTHS.seal);
+    return drive(w, taskId, () => w.contradict(taskId, fair.result, w.validators));
+  },
+  "Window → Void by contradict": async () => {
+    const { w, taskId } = await contradictable(false);
+    return drive(w, taskId, () => w.contradict(taskId, fair.result, w.validators));
+  },
   "Confirmable → Confirmable by attest": async () => {
     const w = await world();
     const taskId = await opened(w, false, [...w.validators]);
@@ -307,6 +336,7 @@ const TASK_CALLS: Record<string, (w: World, taskId: bigint) => Promise<unknown>>
   seal: (w, taskId) => w.seal(taskId, w.victor, w.ada.address, good),
   open: (w, taskId) => w.registry.open(taskId, hexlify(good.predictions), hexlify(labels), TEST_PARTS),
   attest: (w, taskId) => w.registry.attest(taskId, [w.victor]),
+  contradict: (w, taskId) => w.contradict(taskId, fair.result, w.validators),
   confirm: (w, taskId) => w.registry.confirm(taskId),
   refute: (w, taskId) => w.scripted.refute(w.registry, taskId, w.ada, w.max),
   settle: (w, taskId) => w.registry.settle(taskId, w.ada),

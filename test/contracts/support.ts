@@ -18,6 +18,7 @@ import {
 } from "../../offchain/protocol/bytes.ts";
 import type {
   ArithmeticHarness,
+  CandidateWalk,
   Disputes,
   IPool,
   ITaskRegistry,
@@ -60,6 +61,7 @@ export const cidOf = (text: string): Hex => `0x01551220${digest(text).slice(2)}`
 
 interface Contracts {
   ArithmeticHarness: ArithmeticHarness;
+  CandidateWalk: CandidateWalk;
   Disputes: Disputes;
   LibraryHarness: LibraryHarness;
   LocalAsset: LocalAsset;
@@ -176,14 +178,17 @@ export async function deployWorld({ disputes = false, asset = "LocalAsset", stak
     ]; // prettier-ignore
   const token: LocalAsset | QuirkyAsset = await deploy(asset);
   const stake = await deploy("ValidatorStake", [token, UNBONDING]);
-  const steps = await deploy("TaskSteps");
+  const libraries = {
+    CandidateWalk: await (await deploy("CandidateWalk")).getAddress(),
+    TaskSteps: await (await deploy("TaskSteps")).getAddress(),
+  };
   const scripted = await deploy("ScriptedDisputes");
   const arithmetic = await deploy("Disputes", [token, CHALLENGE_BOND, ANSWER_PERIOD]);
   const disputing = disputes === "arithmetic" ? arithmetic : scripted;
   const registry = await deploy(
     "TaskRegistry",
     [token, stake, disputes === false ? ZeroAddress : await disputing.getAddress(), QUORUM_BPS],
-    { TaskSteps: await steps.getAddress() },
+    libraries,
   );
   if (disputes === "arithmetic") await arithmetic.bind(registry);
   const poolImplementation = await deploy("Pool", [registry]);
@@ -257,6 +262,13 @@ export async function deployWorld({ disputes = false, asset = "LocalAsset", stak
     registry.connect(validator).seal(taskId, participant, sealOf(taskId, participant, model, validator, result));
   const open = (taskId: bigint, model: Model) =>
     registry.connect(stranger).open(taskId, hexlify(model.predictions), hexlify(labels), TEST_PARTS);
+  /** Shows, by somebody, that these validators sealed that result of the examined candidate. */
+  const contradict = (taskId: bigint, result: Hex, sealers: readonly Signer[]) =>
+    registry.connect(stranger).contradict(
+      taskId,
+      result,
+      sealers.map(({ address }) => address).toSorted((a, b) => (BigInt(a) < BigInt(b) ? -1 : 1)),
+    );
   const advance = (taskId: bigint) => registry.connect(stranger).advance(taskId);
 
   // ————— Journeys: each brings a fresh task to the first second of a phase —————
@@ -345,10 +357,10 @@ export async function deployWorld({ disputes = false, asset = "LocalAsset", stak
   const splitPhase = async (pool: Pool, taskId: bigint) => SPLIT_PHASES[Number((await pool.accountOf(taskId)).phase)]!;
 
   return {
-    token, stake, registry, steps, scripted, arithmetic, factory, poolImplementation, domain,
+    token, stake, registry, libraries, scripted, arithmetic, factory, poolImplementation, domain,
     publisher, ada, ben, cleo, victor, vera, vlad, validators, manager, receiptSigner, mia, max, stranger,
     paramsOf, publish, phase, schedule, stateOf, commitmentOf, claimSealOf, sealOf,
-    commit, release, reveal, seal, open, advance,
+    commit, release, reveal, seal, open, contradict, advance,
     toTraining, toAwaitKey, toTestVote, toReveal, toSeal, openExamined, toConfirmable, toConfirmableNow,
     createPool, splitPhase,
   }; // prettier-ignore

@@ -126,7 +126,7 @@ describe("sealing", () => {
     const taskId = await w.toSeal([[w.ada, good]]);
     await w.stake.connect(w.victor).beginUnbonding(STAKES[0]);
     await w.seal(taskId, w.victor, w.ada.address, good);
-    expect((await w.registry.examinationOf(taskId)).sealedStake).to.equal(STAKES[0]);
+    expect((await w.registry.sealOf(taskId, w.ada, w.victor)).stake).to.equal(STAKES[0]);
   });
 
   it("is taken up to the deadline and refused at its second", async () => {
@@ -461,24 +461,26 @@ describe("a candidate without a quorum, where there are no disputes", () => {
     expect(await w.stateOf(taskId, w.ada)).to.equal("Unattested");
   });
 
-  it("loses its bond where a quorum of stake sealed something else: predictions that are merely the labels", async () => {
+  it("keeps its bond where all have sealed the right result and nobody shows it: silence takes nothing", async () => {
     const w = await world();
-    const liar = modelOf("liar", TEST_COUNT);
-    const honestResult = fair.result;
-    const taskId = await w.toSeal([
-      [w.ada, liar],
-      [w.ben, fair],
-    ]);
-    for (const validator of w.validators) await w.seal(taskId, validator, w.ada.address, liar, honestResult);
-    await w.openExamined(taskId, liar, []);
-    for (const validator of w.validators) await w.seal(taskId, validator, w.ben.address, fair);
+    const taskId = await w.toSeal([[w.ada, good]]);
+    await w.openExamined(taskId, good, w.validators);
     await goTo((await w.schedule(taskId)).windowEnd);
-    await expect(w.advance(taskId))
-      .to.emit(w.registry, "CandidateEliminated")
-      .withArgs(taskId, w.ada.address, 2n, CANDIDATE_BOND);
-    await w.toConfirmableNow(taskId, fair);
-    await w.registry.confirm(taskId);
-    expect((await w.registry.taskOf(taskId)).winner).to.equal(w.ben.address);
+    await expect(w.advance(taskId)).to.emit(w.registry, "CandidateEliminated").withArgs(taskId, w.ada.address, 3n, 0n);
+    expect((await w.registry.settlementOf(taskId, w.ada)).candidateBond).to.equal(CANDIDATE_BOND);
+  });
+
+  it("keeps its bond where a quorum sealed something else and nobody shows it in the window", async () => {
+    const w = await world();
+    const taskId = await w.toSeal([[w.ada, good]]);
+    for (const validator of w.validators) await w.seal(taskId, validator, w.ada.address, good, fair.result);
+    await w.openExamined(taskId, good, []);
+    await at((await w.schedule(taskId)).windowEnd);
+    await expect(w.contradict(taskId, fair.result, w.validators))
+      .to.be.revertedWithCustomError(w.registry, "WrongPhase")
+      .withArgs(taskId, 9n);
+    await w.advance(taskId);
+    expect(await w.stateOf(taskId, w.ada)).to.equal("Unattested");
   });
 
   it("keeps its bond where a minority sealed something else", async () => {
@@ -487,9 +489,156 @@ describe("a candidate without a quorum, where there are no disputes", () => {
     await w.seal(taskId, w.victor, w.ada.address, good, fair.result);
     await w.openExamined(taskId, good, [w.vera, w.vlad]);
     await w.registry.attest(taskId, [w.vera, w.vlad]);
+    await expect(w.contradict(taskId, fair.result, [w.victor]))
+      .to.be.revertedWithCustomError(w.registry, "NotContradicted")
+      .withArgs(STAKES[0], STAKES[0] + STAKES[1] + STAKES[2]);
     await goTo((await w.schedule(taskId)).windowEnd);
     await w.advance(taskId);
     expect(await w.stateOf(taskId, w.ada)).to.equal("Unattested");
+  });
+});
+
+describe("a contradiction", () => {
+  /** Ada's predictions are merely the labels, which all but the given ones have seen; ben comes after her. */
+  const liar = modelOf("liar", TEST_COUNT);
+  async function lied(blind: number[] = [], reward?: bigint) {
+    const w = await world();
+    const entries = [
+      [w.ada, liar],
+      [w.ben, fair],
+    ] as const;
+    const taskId = await w.toSeal(entries, reward === undefined ? {} : { reward });
+    for (const [i, validator] of w.validators.entries()) {
+      await w.seal(taskId, validator, w.ada.address, liar, blind.includes(i) ? liar.result : fair.result);
+    }
+    await w.openExamined(taskId, liar, []);
+    return { w, taskId };
+  }
+
+  it("takes a bond at once where anyone shows that a quorum sealed one other result", async () => {
+    const { w, taskId } = await lied();
+    for (const validator of w.validators) await w.seal(taskId, validator, w.ben.address, fair);
+    const burned = await w.registry.burned();
+    await expect(w.contradict(taskId, fair.result, w.validators))
+      .to.emit(w.registry, "CandidateEliminated")
+      .withArgs(taskId, w.ada.address, 2n, CANDIDATE_BOND);
+    expect((await w.registry.burned()) - burned).to.equal(CANDIDATE_BOND / 2n);
+    expect(await w.stateOf(taskId, w.ada)).to.equal("Eliminated");
+    // long before the window's end
+    expect(await w.phase(taskId)).to.equal("Seal");
+    await goTo((await w.schedule(taskId)).sealDeadline);
+    await w.toConfirmableNow(taskId, fair);
+    await w.registry.confirm(taskId);
+    expect((await w.registry.taskOf(taskId)).winner).to.equal(w.ben.address);
+    await settleAll(w, taskId, [w.ada, w.ben], w.validators);
+    // the other half is the validators'
+    expect(await w.registry.creditOf(w.victor)).to.equal((VALIDATOR_FEE + CANDIDATE_BOND / 2n) / 2n);
+    expect((await w.registry.taskOf(taskId)).escrow).to.equal(0n);
+    await expectSolvent(w, [taskId], [w.publisher, w.ada, w.ben, ...w.validators]);
+  });
+
+  it("needs no more than a quorum, whoever else sealed what", async () => {
+    const { w, taskId } = await lied([2]);
+    await w.registry.attest(taskId, [w.vlad]);
+    await w.contradict(taskId, fair.result, w.validators);
+    expect(await w.stateOf(taskId, w.ada)).to.equal("Eliminated");
+  });
+
+  it("of exactly the quorum is enough, and of a unit less is not", async () => {
+    for (const [stakes, enough] of [
+      [[6667n, 3333n], true],
+      [[6666n, 3334n], false],
+    ] as const) {
+      const w = await worldWithoutStake();
+      await w.stake.connect(w.victor).stake(stakes[0]);
+      await w.stake.connect(w.vera).stake(stakes[1]);
+      const taskId = await w.toSeal([[w.ada, liar]]);
+      await w.seal(taskId, w.victor, w.ada.address, liar, fair.result);
+      await w.openExamined(taskId, liar, []);
+      const call = w.contradict(taskId, fair.result, [w.victor]);
+      if (enough) await expect(call).to.emit(w.registry, "TaskVoided");
+      else await expect(call).to.be.revertedWithCustomError(w.registry, "NotContradicted").withArgs(6666n, 10_000n);
+    }
+  });
+
+  it("is of one other result: seals of several, which no honest validators make, prove nothing together", async () => {
+    const w = await world();
+    const taskId = await w.toSeal([[w.ada, liar]]);
+    for (const [i, validator] of w.validators.entries()) {
+      await w.seal(taskId, validator, w.ada.address, liar, [fair, good, best][i]!.result);
+    }
+    await w.openExamined(taskId, liar, []);
+    for (const [i, { result }] of [fair, good, best].entries()) {
+      await expect(w.contradict(taskId, result, w.validators))
+        .to.be.revertedWithCustomError(w.registry, "NotContradicted")
+        .withArgs(STAKES[i]!, STAKES[0] + STAKES[1] + STAKES[2]);
+    }
+  });
+
+  it("takes the result of a model that is not well-formed, which is zero", async () => {
+    const w = await world();
+    const taskId = await w.toSeal([[w.ada, liar]]);
+    for (const validator of w.validators) await w.seal(taskId, validator, w.ada.address, liar, ZERO_HASH);
+    await w.openExamined(taskId, liar, []);
+    await w.contradict(taskId, ZERO_HASH, w.validators);
+    expect(await w.phase(taskId)).to.equal("Void");
+  });
+
+  it("cannot be made of seals of the opened result, of nobody's, or of another candidate's", async () => {
+    const w = await world();
+    const taskId = await w.toSeal([
+      [w.ada, good],
+      [w.ben, fair],
+    ]);
+    await w.openExamined(taskId, good, w.validators);
+    for (const validator of w.validators) await w.seal(taskId, validator, w.ben.address, fair);
+    for (const [result, validators] of [
+      [good.result, w.validators],
+      [fair.result, w.validators],
+      [ZERO_HASH, w.validators],
+      [fair.result, []],
+      [fair.result, [w.stranger, w.ada]],
+    ] as const) {
+      await expect(w.contradict(taskId, result, validators))
+        .to.be.revertedWithCustomError(w.registry, "NotContradicted")
+        .withArgs(0n, STAKES[0] + STAKES[1] + STAKES[2]);
+    }
+    expect(await w.phase(taskId)).to.equal("Window");
+  });
+
+  it("counts no validator twice", async () => {
+    const { w, taskId } = await lied([1, 2]);
+    const twice = w.registry.contradict(taskId, fair.result, [w.victor, w.victor]);
+    await expect(twice).to.be.revertedWithCustomError(w.registry, "NotAscending").withArgs(w.victor.address);
+    const [low, high] = [w.victor.address, w.vera.address].toSorted((a, b) => (BigInt(a) < BigInt(b) ? -1 : 1));
+    const descending = w.registry.contradict(taskId, fair.result, [high!, low!]);
+    await expect(descending).to.be.revertedWithCustomError(w.registry, "NotAscending").withArgs(low!);
+    await expect(w.contradict(taskId, fair.result, [w.victor])).to.be.revertedWithCustomError(
+      w.registry,
+      "NotContradicted",
+    );
+  });
+
+  it("costs the false claimant its bond and gives the publisher none of it where the validators stay silent after", async () => {
+    const { w, taskId } = await lied();
+    await w.contradict(taskId, fair.result, w.validators);
+    await goTo((await w.schedule(taskId)).openDeadline);
+    await w.advance(taskId);
+    expect(await w.phase(taskId)).to.equal("Void");
+    expect(await w.registry.creditOf(w.publisher)).to.equal(REWARD + PUBLISHER_BOND + VALIDATOR_FEE);
+    await settleAll(w, taskId, [w.ada, w.ben]);
+    await expectSolvent(w, [taskId], [w.publisher, w.ada, w.ben]);
+  });
+
+  it("decides nothing where there are disputes, in which arithmetic decides", async () => {
+    const w = await worldWithDisputes();
+    const taskId = await w.toSeal([[w.ada, liar]]);
+    for (const validator of w.validators) await w.seal(taskId, validator, w.ada.address, liar, fair.result);
+    await w.openExamined(taskId, liar, []);
+    await expect(w.contradict(taskId, fair.result, w.validators)).to.be.revertedWithCustomError(
+      w.registry,
+      "OnlyWithoutDisputes",
+    );
   });
 });
 

@@ -278,8 +278,8 @@ describe("Audits", function () {
           expect(missingCost(work, chance) >= 0n).to.equal(true);
           const said = { taskId: of, miner: who, lease, modelRoot: share.modelRoot };
           const data = shareReceiptData(IDENTITY, { ...said, share: digestOf(shareData(IDENTITY, share)) });
-          expect(await isSignedBy(RECEIPT_KEY.address, data, receipt)).to.equal(true);
-          expect(await isSignedBy(who, shareData(IDENTITY, share), listed.signature)).to.equal(true);
+          expect(isSignedBy(RECEIPT_KEY.address, data, receipt)).to.equal(true);
+          expect(isSignedBy(who, shareData(IDENTITY, share), listed.signature)).to.equal(true);
         }
         if (scheme.name === "pplns" && taskId === 2n) {
           expect(file.shares.filter((share) => share.points > 0n).length).to.be.at.most(5);

@@ -1,9 +1,14 @@
+import { isDeepStrictEqual } from "node:util";
+
 import { expect } from "chai";
 import { count, eq, sql } from "drizzle-orm";
 
 import { openPoolDatabase, type PoolDatabase } from "../../offchain/pool/database.ts";
 import { createPoolManager } from "../../offchain/pool/manager.ts";
 import { miners, models, receipts, shares, tasks } from "../../offchain/pool/schema.ts";
+import { createSerial } from "../../offchain/pool/serial.ts";
+import { createUpkeep } from "../../offchain/pool/upkeep.ts";
+import { sleep } from "../../offchain/protocol/wait.ts";
 import { startServer, whyNoServer, type TestServer } from "./kit/postgres.ts";
 import { ScriptedMiner } from "./kit/scripted-miner.ts";
 import {
@@ -132,6 +137,46 @@ function behavesAsDatabase(kind: string, place: () => Promise<string>, missing: 
       ]);
       expect(seen.slice(0, 2)).to.deep.equal(["first begins", "first ends"]);
       expect(seen.slice(2).sort()).to.deep.equal(["read", "second"]);
+    });
+
+    it("answers statements that are asked together each for itself, also where one of them fails", async () => {
+      const { queries } = database;
+      const asked = [1, 0, 2].map((by) => queries.execute(sql`SELECT 6 / ${by}::integer AS part`));
+      const answers = await Promise.allSettled(asked);
+      expect(answers.map((one) => (one.status === "fulfilled" ? rowsOf(one.value)[0] : null))).to.deep.equal([
+        { part: 6 },
+        null,
+        { part: 3 },
+      ]);
+    });
+
+    it("knows its tables as they grow, and takes back the room of what is dead", async () => {
+      const { queries } = database;
+      const upkeep = createUpkeep({ queries, writing: createSerial(), clock: () => (now += 3000) });
+      let now = 0;
+      const figures = async (): Promise<unknown> =>
+        rowsOf(
+          await queries.execute(
+            sql`SELECT n_mod_since_analyze > 200 AS changed, n_dead_tup > 200 AS dead FROM pg_stat_user_tables WHERE relname = 'miners'`,
+          ),
+        )[0];
+      const add = async (from: number): Promise<void> =>
+        void (await queries.execute(
+          sql`INSERT INTO miners (address, first_seen) SELECT 'one ' || at, 0 FROM generate_series(${from}::integer, ${from + 499}::integer) AS at`,
+        ));
+      // A server notes what was changed a second later.
+      const noted = async (what: unknown): Promise<void> => {
+        for (let at = 0; at < 100 && !isDeepStrictEqual(await figures(), what); at++) await sleep(50);
+        expect(await figures()).to.deep.equal(what);
+      };
+      await add(0);
+      await noted({ changed: true, dead: false });
+      await upkeep();
+      await noted({ changed: false, dead: false });
+      await queries.execute(sql`DELETE FROM miners WHERE address LIKE 'one %'`);
+      await noted({ changed: true, dead: true });
+      await upkeep();
+      await noted({ changed: false, dead: false });
     });
 
     it("carries a task from the first lease to the last receipt, over a restart", async () => {

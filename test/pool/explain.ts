@@ -116,6 +116,12 @@ describe("Explaining the payments of a task", () => {
   const change = (i: number, changes: Partial<SharesFile["shares"][number]>): SharesFile["shares"] =>
     file.shares.map((share, at) => (at === i ? { ...share, ...changes } : share));
 
+  /** One of the shares as if it were of another task; its signature is not looked at here. */
+  const signedFor = (taskId: bigint, i: number): SharesFile["shares"][number] => {
+    const share = file.shares[i]!;
+    return { ...share, taskId, modelRoot: digest(`model of task ${taskId}`), share: { ...share.share, taskId } };
+  };
+
   const lies: Record<string, { tell: () => SharesFile; pool?: (told: SharesFile) => PoolFacts; finds: RegExp[] }> = {
     "points of a share that do not follow": {
       tell: () => listed({ ...file, shares: change(0, { points: 99n }) }),
@@ -128,6 +134,67 @@ describe("Explaining the payments of a task", () => {
     "another count for the model that won than the chain's": {
       tell: () => counted({ ...file, shares: change(1, { testCorrect: 41 }) }),
       finds: [/counts 41 correct for the model that won; the chain counted 40/],
+    },
+    "no count for the model that won": {
+      tell: () => counted({ ...file, shares: change(1, { testCorrect: null }) }),
+      finds: [/counts nothing correct for the model that won; the chain counted 40/],
+    },
+    "a trial of another task where only this one's count": {
+      tell: () => {
+        const foreign = signedFor(2n, 0);
+        return counted({
+          ...file,
+          tasks: [{ ...file.tasks[0]!, taskId: 2n }, ...file.tasks],
+          shares: [{ ...foreign, number: 50, lease: 5, testCorrect: 64, baseline: 0 }, ...file.shares],
+        });
+      },
+      finds: [
+        /lease 5 is of task 2, and the scheme "performance" counts no other task's/,
+        /lease 5 is of another task, and counts on this one's test set/,
+        /posted the root/,
+      ],
+    },
+    "a trial of a task after this one": {
+      tell: () =>
+        counted({
+          ...file,
+          scheme: { name: "pplns", trials: 9 },
+          schemeText: "pplns trials=9",
+          tasks: [...file.tasks, { ...file.tasks[0]!, taskId: 4n }],
+          shares: [
+            ...file.shares.map((share) => ({ ...share, testCorrect: null })),
+            { ...signedFor(4n, 0), number: 200, lease: 5, testCorrect: null },
+          ],
+        }),
+      finds: [/lease 5 is of another task, and was accepted after all of this one/],
+    },
+    "a parent that came later": {
+      tell: () => counted({ ...file, shares: change(1, { parent: 14, parentCorrect: 1, baseline: 3 }) }),
+      finds: [/lease 12 goes on from lease 14, which is not of an earlier trial of its task/],
+    },
+    "a parent that is not listed": {
+      tell: () => counted({ ...file, shares: change(1, { parent: 9 }) }),
+      finds: [/lease 12 goes on from lease 9, which the file does not list/],
+    },
+    "an exploit trial that goes on from nothing": {
+      tell: () => counted({ ...file, shares: change(1, { parentCorrect: null }) }),
+      finds: [/lease 12 is exploit and has the parent 11, with nothing correct/],
+    },
+    "an explored trial that had to beat another": {
+      tell: () => counted({ ...file, shares: change(0, { parentCorrect: 29, work: 0n }) }),
+      finds: [/lease 11 is explore and has no parent, with 29 correct/],
+    },
+    "an audit that was drawn and never ended": {
+      tell: () => counted({ ...file, shares: change(0, { audit: "due" }) }),
+      finds: [/lease 11 was drawn for an audit that nobody has ended/],
+    },
+    "a liar whose other shares count": {
+      tell: () => counted({ ...file, shares: change(2, { audit: "false", voided: true }) }),
+      finds: [/lease 12 counts, although an audit has found its miner lying/],
+    },
+    "a task's terms twice": {
+      tell: () => counted({ ...file, tasks: [...file.tasks, ...file.tasks] }),
+      finds: [/says twice of a task how its shares are counted/],
     },
     "a lower baseline": {
       tell: () => counted({ ...file, shares: change(0, { baseline: 2 }) }),
@@ -306,6 +373,11 @@ describe("Explaining the payments of a task", () => {
 
   it("compares the winner's count with the model evaluated anew", async () => {
     const facts = confirmedTask({ pools: [poolOf(file)] });
+    const gone = { fault: "The model did not arrive within 60 s." };
+    const without = await explainTask({ facts, files: fileOf(file), described: DESCRIBED, recomputed: gone });
+    expect(messages(without)).to.have.length(1);
+    expect(messages(without)[0]).to.match(/could not be evaluated anew: The model did not arrive within 60 s\.$/);
+    expect(without.parts, "payments are re-derived all the same").not.to.be.empty;
     const with_ = (recomputed: { correct: number; malformed: string | null }) =>
       explainTask({
         facts,

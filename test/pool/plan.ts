@@ -139,7 +139,18 @@ describe("A look at the parts", () => {
     expect(planSweep(views, undefined, rules).moves).to.deep.equal([{ sessionId: "s2", from: 2, to: 1, ready: false }]);
   });
 
-  it("has no backups where all are high, or nobody has found anything", () => {
+  it("moves the holder of the least of the high rewards, once, where no low one is left and the reward that waits is higher", () => {
+    const views = parts({ best: 0.9, alive: false }, { best: 0.8 }, { best: 0.85 }, { best: 0.1, alive: false });
+    expect(planSweep(views, undefined, rules).moves).to.deep.equal([{ sessionId: "s1", from: 1, to: 0, ready: false }]);
+    // What it has left is lower than all that are held.
+    const after = parts({ best: 0.9 }, { best: 0.8, alive: false }, { best: 0.85 }, { best: 0.1, alive: false });
+    expect(planSweep(after, undefined, rules).moves).to.deep.equal([]);
+    const lowLeft = parts({ best: 0.9, alive: false }, { best: 0.8 }, { best: 0.1 });
+    expect(planSweep(lowLeft, undefined, rules).moves[0]!.from, "a low one before it").to.equal(2);
+    expect(planSweep(views, undefined, { ...rules, backups: false }).moves).to.deep.equal([]);
+  });
+
+  it("has no backups where all are equal, or nobody has found anything", () => {
     expect(planSweep(parts({ best: 0.5, alive: false }, { best: 0.5 }), undefined, rules).moves).to.deep.equal([]);
     const fresh = parts({ best: 0, trials: 0, alive: false }, { best: 0, trials: 0 });
     expect(planSweep(fresh, undefined, rules)).to.deep.include({ left: [0], moves: [], ready: [] });

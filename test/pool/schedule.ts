@@ -6,7 +6,16 @@ import type { PartitionRule } from "../../offchain/pool/parts.ts";
 import { RPC_ERROR, type Decision, type Job } from "../../offchain/pool/messages.ts";
 import { modelRoot, decodeModel } from "../../offchain/evaluation/model.ts";
 import type { Hex } from "../../offchain/protocol/bytes.ts";
-import { checkpoints, parts, sessions, spread, type PartRow } from "../../offchain/pool/schema.ts";
+import {
+  checkpoints,
+  parts,
+  sessions,
+  spread,
+  strategies,
+  strategyEvents,
+  type PartRow,
+} from "../../offchain/pool/schema.ts";
+import type { SearchCounts } from "../../offchain/search/admission.ts";
 import { areDisjoint } from "../../offchain/search/boxes.ts";
 import { isMember, spaceSize, SPACES, type Box } from "../../offchain/search/spaces.ts";
 import { FAST, refusalOf, ScriptedMiner, SLOW } from "./kit/scripted-miner.ts";
@@ -360,8 +369,37 @@ describe("The pool's scheduler", function () {
       expect((await partsOf()).map(({ best, trials, sessionId }) => [best, trials, sessionId])).to.deep.equal(
         Array(4).fill([0, 0, null]),
       );
-      expect((await decisions("release"))[0]!.reason).to.contain("it is banned");
+      expect((await decisions("release"))[0]!.reason).to.contain("is banned");
+      const [told] = await decisions("disbelieve");
+      expect(told!.reason).to.equal(
+        `The searches that heard of the trials of ${liar.signer.address} begin anew without them: it is banned.`,
+      );
+      expect(told!.figures).to.deep.include({ trials: 1 });
+      await pool.manager.sweep();
+      expect(await decisions("disbelieve"), "once").to.have.length(1);
     });
+  });
+
+  it("takes a banned liar's rewards out of the whole space's search, where it is not divided", async () => {
+    await start({ strategy: "evolution" });
+    await open();
+    const [ada, liar] = [await miner(1).join(), await miner(2).join()];
+    await report(ada, await ada.job(0), 12);
+    await report(liar, await liar.job(0), 20);
+    const told = async (): Promise<number> => {
+      const { queries } = pool.database;
+      const [row] = await queries.select().from(strategies);
+      const events = await queries.select().from(strategyEvents);
+      const { counts } = row!.state as { counts: SearchCounts };
+      return counts.told + events.filter(({ reward }) => reward !== null).length;
+    };
+    expect(await told()).to.equal(2);
+    const trial = await trialOf(await liar.job(1));
+    await refusalOf(liar.submit(trial, { validation: { correct: 30, total: 30 } }));
+    await pool.manager.sweep();
+    expect(await told()).to.equal(1);
+    await report(ada, await ada.job(1), 13);
+    expect(await told()).to.equal(2);
   });
 
   describe("with checkpoints", () => {
@@ -388,8 +426,8 @@ describe("The pool's scheduler", function () {
       const taken = await bob.job(0);
       expect(taken).to.deep.include({ seed: job.seed, architecture: job.architecture, epochsBefore: 1 });
       expect(taken.settings.epochs).to.equal(2);
-      // The cosine of three epochs has come down to three quarters after one.
-      expect(taken.settings.learningRate).to.be.closeTo(0.75 * job.settings.learningRate, 1e-12);
+      // Its place in the recipe's schedule is where epochsBefore says, so the rate is the whole recipe's.
+      expect(taken.settings.learningRate).to.equal(job.settings.learningRate);
       const given = ada.models.get(taken.initial!.modelRoot)!;
       expect(taken.initial!.validation).to.equal(null);
       const ask = { modelRoot: taken.initial!.modelRoot, offset: 0 };

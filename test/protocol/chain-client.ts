@@ -5,9 +5,9 @@ import type { AddressInfo } from "node:net";
 import { readFileSync } from "node:fs";
 
 import { expect } from "chai";
-import { ContractFactory, JsonRpcProvider, NonceManager, Wallet } from "ethers";
+import { ContractFactory, JsonRpcProvider, NonceManager, Transaction, Wallet } from "ethers";
 
-import { freePorts, waitForRpc } from "../../offchain/cli/demo/processes.ts";
+import { addressOf } from "../../offchain/cli/demo/processes.ts";
 import { localAssetAbi, taskRegistryAbi } from "../../offchain/protocol/abi.ts";
 import type { Address } from "../../offchain/protocol/bytes.ts";
 import {
@@ -49,13 +49,11 @@ describe("chain client", function () {
   let keys = 1000;
 
   before(async () => {
-    const [port] = (await freePorts(1)) as [number];
-    rpcUrl = `http://127.0.0.1:${port}`;
-    chain = spawn(process.execPath, ["scripts/local-chain.ts", String(port)], {
-      stdio: "ignore",
+    chain = spawn(process.execPath, ["scripts/local-chain.ts", "0"], {
+      stdio: ["ignore", "pipe", "ignore"],
       env: { ...process.env, PONAS_PARENT: String(process.pid) },
     });
-    await waitForRpc(rpcUrl, 50_000, stop.signal);
+    rpcUrl = await addressOf(chain, 50_000, stop.signal);
     await ask("evm_setIntervalMining", BLOCK_MS);
     const provider = new JsonRpcProvider(rpcUrl, 31337, { staticNetwork: true, pollingInterval: 100 });
     const artifact = JSON.parse(readFileSync("artifacts/contracts/local/LocalAsset.sol/LocalAsset.json", "utf8")) as {
@@ -67,7 +65,7 @@ describe("chain client", function () {
     const asset = (await contract.getAddress()) as Address;
     provider.destroy();
     deployment = { chainId: 31337, fromBlock: 0, asset, stake: asset, registry: asset, poolFactory: asset };
-    proxy = await createProxy(port);
+    proxy = await createProxy(Number(new URL(rpcUrl).port));
   });
 
   after(async () => {
@@ -270,6 +268,14 @@ describe("chain client", function () {
     });
   });
 
+  it("does not take its own transaction for another's, which is mined just before its nonce is read", async () => {
+    const node = await minesWhenAsked();
+    const client = clientOf({ rpcUrl: node.url, privateKey: RICH });
+    const { hash } = await faucet(client, 1n);
+    expect([hash, node.nonces()]).to.deep.equal([node.mined(), 2]);
+    node.close();
+  });
+
   describe("where the node goes away", () => {
     afterEach(async () => {
       await proxy.close();
@@ -413,3 +419,45 @@ describe("chain client", function () {
     }
   });
 });
+
+/** A node that mines what it was sent at the very moment at which it is asked for the account's nonce once more. */
+async function minesWhenAsked(): Promise<{ url: string; mined(): string; nonces(): number; close(): void }> {
+  const hash = `0x${"11".repeat(32)}`;
+  const block = { number: "0x1", hash, parentHash: hash, timestamp: "0x1", baseFeePerGas: "0x1", transactions: [] };
+  let sent: string | undefined;
+  let nonces = 0;
+  const answers: Record<string, (params: unknown[]) => unknown> = {
+    eth_estimateGas: () => "0x5208",
+    eth_getBlockByNumber: () => block,
+    eth_getTransactionCount: () => `0x${nonces++}`,
+    eth_sendRawTransaction: ([raw]) => (sent = Transaction.from(raw as string).hash!),
+    eth_getTransactionReceipt: ([transactionHash]) =>
+      nonces < 2
+        ? null
+        : {
+            ...{ transactionHash, blockHash: hash, blockNumber: "0x1", transactionIndex: "0x0", type: "0x2" },
+            ...{ from: `0x${"22".repeat(20)}`, to: `0x${"33".repeat(20)}`, contractAddress: null, status: "0x1" },
+            ...{ gasUsed: "0x5208", cumulativeGasUsed: "0x5208", effectiveGasPrice: "0x1", logs: [] },
+            logsBloom: `0x${"00".repeat(256)}`,
+          },
+  };
+  const server = createServer((request, reply) => {
+    let body = "";
+    request.on("data", (chunk: Buffer) => (body += chunk.toString()));
+    request.on("end", () => {
+      const { id, method, params } = JSON.parse(body) as { id: number; method: string; params: unknown[] };
+      reply.writeHead(200, { "content-type": "application/json" });
+      reply.end(JSON.stringify({ jsonrpc: "2.0", id, result: answers[method]!(params) }));
+    });
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    mined: () => sent!,
+    nonces: () => nonces,
+    close: () => {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}

@@ -13,7 +13,7 @@ describe("The model files of a search", () => {
     const strangers = ["notes.txt", "old"];
     writeFileSync(join(folder.path, strangers[0]!), "mine");
     mkdirSync(join(folder.path, strangers[1]!));
-    writeFileSync(join(folder.path, `${dropped}.new`), "half of a model");
+    writeFileSync(join(folder.path, `${dropped}.4711.new`), "half of a model");
     models.keepOnly(new Set([kept]));
     expect(readdirSync(folder.path).sort()).to.deep.equal([kept, ...strangers].sort());
     expect(models.get(kept)).to.deep.equal(Buffer.of(1));

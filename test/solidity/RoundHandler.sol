@@ -21,6 +21,7 @@ contract RoundHandler is Test {
     uint256 private constant MAX_TASKS = 2;
     bytes32 private constant KEY = keccak256("key");
     bytes private constant LABELS = hex"0001020304050607";
+    bytes32 private constant DOUBT = bytes32(uint256(1));
     uint256 private constant RECEIPT_KEY = 0xA11CE;
 
     LocalAsset public immutable asset;
@@ -171,7 +172,7 @@ contract RoundHandler is Test {
         list[0] = other;
         ITaskRegistry.Opening memory opening = ITaskRegistry.Opening(noise, hex"02", 0, 0, noise);
         IPool.PointsLeaf memory leaf = IPool.PointsLeaf(uint32(seed % 4), other, uint128(uint256(noise)));
-        bytes[22] memory calls = [
+        bytes[23] memory calls = [
             abi.encodeCall(registry.commit, (taskId, noise)),
             abi.encodeCall(registry.release, (taskId, noise)),
             abi.encodeCall(registry.voteTestSet, (taskId)),
@@ -180,6 +181,7 @@ contract RoundHandler is Test {
             abi.encodeCall(registry.seal, (taskId, other, noise)),
             abi.encodeCall(registry.open, (taskId, LABELS, LABELS, _parts)),
             abi.encodeCall(registry.attest, (taskId, list)),
+            abi.encodeCall(registry.contradict, (taskId, noise, list)),
             abi.encodeCall(registry.confirm, (taskId)),
             abi.encodeCall(registry.refute, (taskId, other, who)),
             abi.encodeCall(registry.settle, (taskId, other)),
@@ -197,7 +199,7 @@ contract RoundHandler is Test {
         ];
         uint256 choice = _random(seed, "choice") % calls.length;
         vm.prank(who);
-        (bool success, ) = (choice < 12 ? address(registry) : address(pool)).call(calls[choice]);
+        (bool success, ) = (choice < 13 ? address(registry) : address(pool)).call(calls[choice]);
         success;
     }
 
@@ -338,7 +340,9 @@ contract RoundHandler is Test {
         if (phase == ITaskRegistry.Phase.Reveal) return _reveal(taskId, who, seed);
         if (phase == ITaskRegistry.Phase.Seal) return _seal(taskId, who, seed);
         if (phase == ITaskRegistry.Phase.Open) return _open(taskId);
-        if (phase == ITaskRegistry.Phase.Window) return _attest(taskId, who) || _seal(taskId, who, seed);
+        if (phase == ITaskRegistry.Phase.Window) {
+            return _attest(taskId, who) || _contradict(taskId) || _seal(taskId, who, seed);
+        }
         return phase >= ITaskRegistry.Phase.Confirmed && _settle(taskId, who);
     }
 
@@ -400,7 +404,7 @@ contract RoundHandler is Test {
         // of some candidates all think otherwise: its predictions are not its model's
         bool doubted = _random(taskId, string(abi.encodePacked("doubt", candidate))) % 6 == 0;
         bool honest = !doubted && _random(seed, "honest") % 8 != 0;
-        bytes32 result = honest ? _result(taskId, candidate) : bytes32(uint256(1));
+        bytes32 result = honest ? _result(taskId, candidate) : DOUBT;
         bytes32 commitment = registry.commitmentOf(taskId, candidate).hash;
         bytes32 own = keccak256(
             abi.encode(Hashing.SEAL, block.chainid, address(registry), taskId, commitment, who, result)
@@ -420,6 +424,15 @@ contract RoundHandler is Test {
         address[] memory validators = new address[](1);
         validators[0] = who;
         try registry.attest(taskId, validators) {
+            return true;
+        } catch {
+            return false;
+        }
+    }
+
+    /// @dev By the seals of all who are of another opinion; `people` ascend.
+    function _contradict(uint256 taskId) private returns (bool) {
+        try registry.contradict(taskId, DOUBT, people) {
             return true;
         } catch {
             return false;

@@ -1,27 +1,8 @@
 import { expect } from "chai";
 
-import { trainChild, type TrainingRequest } from "../../offchain/training/train.ts";
+import { trainChild } from "../../offchain/training/train.ts";
 import { createWorkerPool, type WorkerPool } from "../../offchain/training/worker-pool.ts";
-import { network, quadrants, SETTINGS } from "./networks.ts";
-
-const input: [number, number, number] = [8, 8, 1];
-const request: TrainingRequest = {
-  architecture: network(input, [{}, { strideHeight: 2 }]),
-  train: quadrants(input, 160, 1),
-  validation: quadrants(input, 100, 2),
-  settings: SETTINGS,
-  seed: 7,
-};
-const endless: TrainingRequest = { ...request, settings: { ...SETTINGS, epochs: 10_000 } };
-
-async function failure(promise: Promise<unknown>): Promise<{ code?: string; message: string }> {
-  try {
-    await promise;
-  } catch (error) {
-    return error as Error;
-  }
-  throw new Error("it did not fail");
-}
+import { endless, failure, isAlive, request } from "./worker-request.ts";
 
 describe("A pool of training workers", function () {
   this.timeout(60_000);
@@ -103,12 +84,3 @@ describe("A pool of training workers", function () {
     }
   });
 });
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}

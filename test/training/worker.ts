@@ -2,19 +2,10 @@ import { expect } from "chai";
 import { spawn } from "node:child_process";
 import { getEventListeners, once } from "node:events";
 
-import { trainChild, type EpochProgress, type TrainingRequest } from "../../offchain/training/train.ts";
+import { trainChild, type EpochProgress } from "../../offchain/training/train.ts";
 import { createTrainingWorker, type TrainingWorker } from "../../offchain/training/worker.ts";
-import { network, quadrants, SETTINGS } from "./networks.ts";
-
-const input: [number, number, number] = [8, 8, 1];
-const request: TrainingRequest = {
-  architecture: network(input, [{}, { strideHeight: 2 }]),
-  train: quadrants(input, 160, 1),
-  validation: quadrants(input, 100, 2),
-  settings: SETTINGS,
-  seed: 7,
-};
-const endless: TrainingRequest = { ...request, settings: { ...SETTINGS, epochs: 10_000 } };
+import { quadrants, SETTINGS } from "./networks.ts";
+import { endless, failure, input, isAlive, request } from "./worker-request.ts";
 
 const IMPORTS = `
   import { createTrainingWorker } from ${JSON.stringify(new URL("../../offchain/training/worker.ts", import.meta.url))};
@@ -31,24 +22,6 @@ const ENDLESS_PARENT = `${IMPORTS}
 const IDLE_PARENT = `${IMPORTS}
   await createTrainingWorker().train({ ...request, settings: { ...request.settings, epochs: 1 } });
 `;
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-async function failure(promise: Promise<unknown>): Promise<{ code?: string; message: string }> {
-  try {
-    await promise;
-  } catch (error) {
-    return error as Error;
-  }
-  throw new Error("it did not fail");
-}
 
 describe("a training worker", () => {
   let worker: TrainingWorker;

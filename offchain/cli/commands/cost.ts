@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { architectureSchema, parseWith, type Architecture } from "../../protocol/architecture.ts";
 import { PonasError } from "../../protocol/errors.ts";
 import { findTiling, type TilingResult } from "../../search/tiling.ts";
-import { wholeNumber, type Context } from "../context.ts";
+import { hardwareBound, type Context } from "../context.ts";
 import { readJsonFile } from "../files.ts";
 
 interface Options {
@@ -30,8 +30,13 @@ export function register(program: Command, context: Context): void {
     .description("look-up tables and throughput of an architecture on an FPGA, and the tiling that reaches them")
     .argument("<architecture>", "ARCH.json (docs/interfaces.md)")
     .option("--input <HxWxC>", "input in place of the architecture's own", dimensions)
-    .option("--max-luts <n>", "look-up tables of the device; 0: any number", bound("--max-luts"), 100_000)
-    .option("--min-throughput <n>", "images a second that must be exceeded; 0: any", bound("--min-throughput"), 10)
+    .option("--max-luts <n>", "look-up tables of the device; 0: any number", hardwareBound("--max-luts"), 100_000)
+    .option(
+      "--min-throughput <n>",
+      "images a second that must be exceeded; 0: any",
+      hardwareBound("--min-throughput"),
+      10,
+    )
     .option("--naqs-compat", "count cycles as the paper's source does by mistake, to compare with its logs")
     .option("--json", "print JSON")
     .action((file: string, { input, maxLuts, minThroughput, naqsCompat, json }: Options) => {
@@ -41,8 +46,6 @@ export function register(program: Command, context: Context): void {
       context.print(json, result, describe(result));
     });
 }
-
-const bound = (flag: string) => wholeNumber(flag, 0, 0xffff_ffff);
 
 function describe({ luts, throughput, tiling, reason }: TilingResult): string {
   if (tiling === null) return `not feasible: ${reason}`;

@@ -1,17 +1,19 @@
 import { join } from "node:path";
 
 import { Option, type Command } from "commander";
+import { isAddress } from "viem";
 
 import { measureMiner } from "../../agents/benchmark.ts";
 import { connectToPool } from "../../agents/pool-connection.ts";
 import { checkPool, createPoolContract } from "../../agents/pool-contract.ts";
 import { createPoolOutbox } from "../../agents/pool-outbox.ts";
-import { keepReceipt, runPoolMiner } from "../../agents/pool-miner.ts";
+import { keepReceipt, runPoolMiner, tellPoints } from "../../agents/pool-miner.ts";
 import { runSoloMiner } from "../../agents/solo-miner.ts";
 import { createStateFolder, tieToDeployment } from "../../agents/state-folder.ts";
 import { openStorage, type StorageOptions } from "../../agents/storage.ts";
 import { createTaskFiles } from "../../agents/task-files.ts";
 import type { PointsReceipt } from "../../pool/messages.ts";
+import { digestOf } from "../../pool/signatures.ts";
 import type { Address } from "../../protocol/bytes.ts";
 import { PonasError, explainError } from "../../protocol/errors.ts";
 import { takeLock } from "../../protocol/lock.ts";
@@ -71,6 +73,10 @@ export function register(program: Command, context: Context): void {
     if ((solo === true) === (pool !== undefined) || (pool === undefined) !== (url === undefined)) {
       throw new PonasError("usage", "A miner runs either with --solo, or with --pool and --url.");
     }
+    if (url !== undefined) checkEndpoint(url);
+    if (pool !== undefined && !isAddress(pool, { strict: false })) {
+      throw new PonasError("usage", `--pool takes a contract's address of 0x and 40 hex digits, not "${pool}".`);
+    }
     if (options.json === true && options.dryRun !== true) {
       throw new PonasError("usage", "--json is for --dry-run: a miner at work tells of itself in its log.", {
         cure: "--log json",
@@ -114,22 +120,28 @@ export function register(program: Command, context: Context): void {
       const benchmarks = await measureMiner(workers, { throttle, signal });
       const contract = createPoolContract(chain, pool as Address);
       const outbox = createPoolOutbox(join(stateDir, "pools", pool.toLowerCase()), (sentence) => log.error(sentence));
-      const onReceipt = (receipt: PointsReceipt): void =>
-        void keepReceipt(state, contract, receipt, chain.account).catch((error: unknown) =>
-          log.warn(explainError(error)),
-        );
+      const take = async (receipt: PointsReceipt, worker: number): Promise<void> => {
+        // Every link hears of it; it is told of once.
+        if (!(await keepReceipt(state, contract, receipt, chain.account))) return;
+        await tellPoints(receipt, { connection: hands[worker]!.connection, log });
+      };
       // The links outlive the signal, since leases are given back over them.
       const links = new AbortController();
       const hands = workers.map((worker, index) => ({
         worker,
         connection: connectToPool({
           url,
-          signer: { address: chain.account, sign: (data) => chain.signTypedData(data) },
+          signer: { address: chain.account, sign: (data) => chain.signDigest(digestOf(data)) },
           benchmark: benchmarks[index]!,
           expected: contract.identity,
           outbox,
           worker: index,
-          handlers: { onReceipt },
+          handlers: {
+            onReceipt: (receipt) =>
+              void take(receipt, index).catch((error: unknown) => {
+                if (!links.signal.aborted) log.warn(explainError(error));
+              }),
+          },
           signal: links.signal,
           log: workers.length === 1 ? log : log.child({ worker: index }),
         }),
@@ -150,4 +162,12 @@ export function register(program: Command, context: Context): void {
       unlock();
     }
   });
+}
+
+/** Said at once: a link that can never be would be tried again for ever. @throws PonasError usage */
+function checkEndpoint(text: string): void {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !["ws:", "wss:"].includes(url.protocol) || url.hash !== "") {
+    throw new PonasError("usage", `--url takes an endpoint such as ws://127.0.0.1:4600, not "${text}".`);
+  }
 }

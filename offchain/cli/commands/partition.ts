@@ -47,6 +47,13 @@ export function register(program: Command, context: Context): void {
     .option("--depth <n>", "layers of a network", wholeNumber("--depth", 1, 64), 6)
     .option("--json", "print JSON: ten lists for every miner; for disjoint, a list of boxes for every miner")
     .action(async (options: Options) => {
+      const { strategy, weights: given, miners } = options;
+      if (given !== undefined && strategy !== "disjoint") {
+        throw new PonasError("usage", `--weights is for --strategy disjoint; ${strategy} takes none.`);
+      }
+      if (given !== undefined && given.length !== miners) {
+        throw new PonasError("usage", `--weights names ${given.length} weights for ${miners} miners.`);
+      }
       const space = spaceByName(options.space);
       const named = options.strategy === "paper" ? PAPER_SUBSPACES.slice(0, options.miners) : [options.space];
       context.note(named.flatMap(spaceNotes));

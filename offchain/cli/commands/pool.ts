@@ -18,6 +18,9 @@ import { createPoolManager } from "../../pool/manager.ts";
 import { createScheme, SCHEME_NAMES, type SchemeName, type SchemeTerms } from "../../pool/points-schemes.ts";
 import { PARTITION_RULES, type PartitionRule } from "../../pool/parts.ts";
 import { DEFAULT_RULES } from "../../pool/rules.ts";
+import { digestOf } from "../../pool/signatures.ts";
+import type { Address } from "../../protocol/bytes.ts";
+import type { ChainClient } from "../../protocol/chain-client.ts";
 import { PonasError } from "../../protocol/errors.ts";
 import { takeLock } from "../../protocol/lock.ts";
 import { DEFAULT_STRATEGY, STRATEGY_NAMES, type StrategyName } from "../../search/strategies.ts";
@@ -34,6 +37,7 @@ import {
   type DaemonOptions,
   type TermsOptions,
 } from "../context.ts";
+import { addObjectionCommands } from "./pool-objections.ts";
 
 interface CreateOptions extends DaemonOptions {
   readonly title: string;
@@ -55,7 +59,8 @@ interface WithdrawOptions extends DaemonOptions {
 }
 
 interface DecisionsOptions {
-  readonly stateDir: string;
+  readonly stateDir?: string;
+  readonly database?: string;
   readonly task: bigint;
   readonly after: number;
   readonly limit: number;
@@ -68,7 +73,7 @@ interface RunOptions extends CreateOptions, StorageOptions, TermsOptions {
   readonly port: number;
   readonly seed: number;
   readonly strongTrials: number;
-  readonly partition?: PartitionRule;
+  readonly partition: PartitionRule;
   readonly subspaces: number;
   readonly backups: boolean;
   readonly commitMargin: number;
@@ -88,6 +93,7 @@ export function register(program: Command, context: Context): void {
   addTerms(addChainOptions(create)).action(async (options: CreateOptions) => {
     const { chain } = await openSession("pool", options, context);
     const address = await ensurePool(chain, options.title, termsOf(options, chain.account));
+    context.note(await otherTerms(chain, address, create, options));
     context.print(options.json, { pool: address }, address);
   });
 
@@ -107,19 +113,14 @@ export function register(program: Command, context: Context): void {
   pool
     .command("decisions")
     .description("what a pool that is not running has decided in a task, and why; miners ask a running one")
-    .requiredOption("--state-dir <folder>", "the pool's state, as it was given to pool run")
+    .option("--state-dir <folder>", "the pool's state, as it was given to pool run")
+    .addOption(databaseOption())
     .requiredOption("--task <id>", "the task", taskNumber)
     .option("--after <id>", "only decisions after this one", wholeNumber("--after", 0), 0)
     .option("--limit <n>", "at most so many", wholeNumber("--limit", 1, 100_000), 1000)
     .option("--json", "print JSON")
-    .action(async ({ stateDir, task: taskId, after, limit, json }: DecisionsOptions) => {
-      const dir = join(stateDir, "database");
-      if (!existsSync(dir)) {
-        throw new PonasError("not-found", `There is no pool's database in ${stateDir}.`, {
-          cure: "name the folder that pool run was given, or ~/.ponas/<account>",
-        });
-      }
-      const database = await openPoolDatabase(dir);
+    .action(async ({ stateDir, database: server, task: taskId, after, limit, json }: DecisionsOptions) => {
+      const database = await openPoolDatabase(server ?? folderOf(stateDir));
       try {
         const decisions = await readDecisions(database.queries, { taskId, after, limit });
         const lines = decisions.map(
@@ -131,19 +132,14 @@ export function register(program: Command, context: Context): void {
       }
     });
 
+  addObjectionCommands(pool, context);
+
   const run = pool
     .command("run")
     .description("manage the pool until stopped: lease trials, check shares, commit, reveal, split")
     .option("--host <address>", "where miners connect", "127.0.0.1")
     .option("--port <n>", "port that miners connect to", wholeNumber("--port", 0, 65_535), 4600)
-    .addOption(
-      new Option(
-        "--database <url>",
-        "PostgreSQL server as postgresql://user:password@host:port/database; without it a folder in --state-dir",
-      )
-        .env("DATABASE_URL")
-        .argParser(serverUrl),
-    )
+    .addOption(databaseOption())
     .option("--seed <n>", "of proposals", wholeNumber("--seed", 0), 0)
     .addOption(
       new Option("--strategy <name>", "how explored networks are chosen")
@@ -157,10 +153,9 @@ export function register(program: Command, context: Context): void {
       DEFAULT_RULES.strongTrials,
     )
     .addOption(
-      new Option(
-        "--partition <rule>",
-        "how the space is divided among strong miners (default: whole, or random-subsets where --subspaces is given)",
-      ).choices(PARTITION_RULES),
+      new Option("--partition <rule>", "how the space is divided among strong miners")
+        .choices(PARTITION_RULES)
+        .default("disjoint"),
     )
     .option(
       "--subspaces <n>",
@@ -192,12 +187,13 @@ export function register(program: Command, context: Context): void {
       const signal = AbortSignal.any([context.signal, database.lost]);
       try {
         const address = await ensurePool(chain, options.title, termsOf(options, chain.account));
+        for (const note of await otherTerms(chain, address, run, options)) log.warn(note);
         await using storage = await openStorage({ ...options, stateDir, log, signal });
         const { store } = storage;
         const manager = createPoolManager({
           database,
           identity: { chainId: chain.domain.chainId, pool: address },
-          receiptKey: { address: chain.account, sign: (data) => chain.signTypedData(data) },
+          receiptKey: { address: chain.account, sign: (data) => chain.signDigest(digestOf(data)) },
           evaluate: evaluateModel,
           seed: options.seed,
           strategy: options.strategy,
@@ -240,6 +236,45 @@ export function register(program: Command, context: Context): void {
     } finally {
       unlock();
     }
+  });
+}
+
+const TERMS = ["feeBps", "objectionWindow", "settlementWindow", "receiptsWindow"] as const;
+
+/** What was asked for on the command line and is otherwise: a pool that was there before keeps its terms. */
+async function otherTerms(
+  chain: ChainClient,
+  address: Address,
+  command: Pick<Command, "getOptionValueSource">,
+  options: CreateOptions,
+): Promise<string[]> {
+  const terms = await createPoolContract(chain, address).terms();
+  return TERMS.filter((name) => command.getOptionValueSource(name) === "cli" && options[name] !== terms[name]).map(
+    (name) => {
+      const flag = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+      return `The pool ${address} was there before, with ${flag} ${terms[name]}: it stays so, and is not ${options[name]}.`;
+    },
+  );
+}
+
+function databaseOption(): Option {
+  return new Option(
+    "--database <url>",
+    "PostgreSQL server as postgresql://user:password@host:port/database; without it a folder in --state-dir",
+  )
+    .env("DATABASE_URL")
+    .argParser(serverUrl);
+}
+
+/** The embedded database of a pool that was there before: reading makes none. */
+function folderOf(stateDir: string | undefined): string {
+  if (stateDir === undefined) {
+    throw new PonasError("usage", "Which pool's decisions? Neither --state-dir nor --database is given.");
+  }
+  const dir = join(stateDir, "database");
+  if (existsSync(dir)) return dir;
+  throw new PonasError("not-found", `There is no pool's database in ${stateDir}.`, {
+    cure: "name the folder that pool run was given, or ~/.ponas/<account>",
   });
 }
 

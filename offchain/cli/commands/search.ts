@@ -5,7 +5,7 @@ import { Option, type Command } from "commander";
 import { percent } from "../../agents/claimant.ts";
 import { evaluateModel } from "../../evaluation/evaluate.ts";
 import { decodeModel, modelRoot } from "../../evaluation/model.ts";
-import { PonasError, explainError } from "../../protocol/errors.ts";
+import { EXIT, PonasError, explainError } from "../../protocol/errors.ts";
 import { epochBudget, rungsOf } from "../../search/halving.ts";
 import { openJournal } from "../../search/journal.ts";
 import { createModelFolder } from "../../search/model-folder.ts";
@@ -13,7 +13,7 @@ import { runSearch, type SearchResult, type Train, type Trial } from "../../sear
 import { createStrategy, DEFAULT_STRATEGY, STRATEGY_NAMES } from "../../search/strategies.ts";
 import { cidOf } from "../../storage/cid.ts";
 import { createWorkerPool, type WorkerPool } from "../../training/worker-pool.ts";
-import { wholeNumber, type Context } from "../context.ts";
+import { hardwareBound, wholeNumber, type Context } from "../context.ts";
 import { engineOption } from "../engine-option.ts";
 import { checkWritable, MAX_MODEL_BYTES, writeModelFile } from "../files.ts";
 import { planSearch, type SearchOptions, type SearchPlan } from "../search/plan.ts";
@@ -60,8 +60,12 @@ export function register(program: Command, context: Context): void {
       new Option("--head <kind>", "what follows the last layer (default: flatten)").choices(["flatten", "global-sum"]),
     )
     .option("--max-macs <n>", "multiply–accumulates that an image may cost", wholeNumber("--max-macs", 1))
-    .option("--max-luts <n>", "look-up tables of the FPGA; 0: any number", bound("--max-luts"))
-    .option("--min-throughput <n>", "images a second that the FPGA must exceed; 0: any", bound("--min-throughput"))
+    .option("--max-luts <n>", "look-up tables of the FPGA; 0: any number", hardwareBound("--max-luts"))
+    .option(
+      "--min-throughput <n>",
+      "images a second that the FPGA must exceed; 0: any",
+      hardwareBound("--min-throughput"),
+    )
     .option(
       "--halving <n>",
       "successive halving: only the best 1/n of the networks are trained n times as long, from --epochs / n, / n² … on",
@@ -85,8 +89,6 @@ export function register(program: Command, context: Context): void {
     await run(options, plan, context);
   });
 }
-
-const bound = (flag: string) => wholeNumber(flag, 0, 0xffff_ffff);
 
 async function run(options: Options, plan: SearchPlan, context: Context): Promise<void> {
   const { json, out, csv, jsonl } = options;
@@ -128,6 +130,7 @@ async function run(options: Options, plan: SearchPlan, context: Context): Promis
     const value = { ...best, journal: journal.file, seconds: (performance.now() - start) / 1000 };
     writeTrials(value);
     context.print(json, value, summaryText(value, dataset.validation.count));
+    if (best.best === null) context.setExitCode(EXIT.fault);
   } catch (error) {
     progress.end();
     if (error instanceof PonasError && ["aborted", "engine", "unavailable"].includes(error.code)) {

@@ -147,25 +147,31 @@ export async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-/** Waits until a JSON-RPC endpoint answers. @throws PonasError timeout */
-export async function waitForRpc(url: string, timeoutMs: number, signal: AbortSignal): Promise<void> {
-  const start = performance.now();
-  for (;;) {
-    try {
-      const body = JSON.stringify({ jsonrpc: "2.0", id: 1, method: "eth_chainId", params: [] });
-      const headers = { "content-type": "application/json" };
-      const reply = await fetch(url, {
-        method: "POST",
-        headers,
-        body,
-        signal: AbortSignal.any([signal, AbortSignal.timeout(2000)]),
+/** What `scripts/local-chain.ts` says once it listens. */
+const LISTENING = /JSON-RPC server at (http:\/\/[\d.]+:\d+)/;
+
+/**
+ * Where a local chain listens that was started on port 0. A port that is chosen beforehand may be taken by the time
+ * the chain is there, and by another chain with the same accounts: then two rounds would play on one.
+ * @param chain just started, with its stdout in a pipe
+ * @throws PonasError timeout; unavailable where it ends instead
+ */
+export async function addressOf(chain: ChildProcess, timeoutMs: number, signal: AbortSignal): Promise<string> {
+  const settled = new AbortController();
+  try {
+    return await new Promise<string>((resolve, reject) => {
+      createInterface({ input: chain.stdout! }).on("line", (line) => {
+        const found = LISTENING.exec(line);
+        if (found !== null) resolve(found[1]!);
       });
-      if (reply.ok) return;
-    } catch {
-      if (signal.aborted) throw new PonasError("aborted", "Stopped.");
-    }
-    if (performance.now() - start > timeoutMs)
-      throw new PonasError("timeout", `The local chain did not start within ${timeoutMs / 1000} s.`);
-    await sleep(200, signal);
+      chain.once("close", () => reject(new PonasError("unavailable", "The local chain ended before it listened.")));
+      const stop = AbortSignal.any([signal, settled.signal]);
+      sleep(timeoutMs, stop).then(
+        () => reject(new PonasError("timeout", `The local chain did not start within ${timeoutMs / 1000} s.`)),
+        reject,
+      );
+    });
+  } finally {
+    settled.abort();
   }
 }

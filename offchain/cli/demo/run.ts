@@ -26,7 +26,7 @@ import type { ModelStore } from "../../storage/model-store.ts";
 import { loadDataset } from "../../training/datasets.ts";
 import { PROJECT_ROOT } from "../project.ts";
 import { createCast, everyone, type Actor, type Cast } from "./cast.ts";
-import { createProcesses, freePorts, waitForRpc, type LogRecord, type Processes } from "./processes.ts";
+import { addressOf, createProcesses, freePorts, type LogRecord, type Processes } from "./processes.ts";
 import { readSummary, type Summary } from "./summary.ts";
 
 export interface DemoOptions {
@@ -112,12 +112,14 @@ async function playRound(
   const { signal, onStep } = options;
   const cast = createCast();
   const nodes = everyone(cast);
-  const [rpcPort, poolPort, ...ipfsPorts] = (await freePorts(2 + nodes.length)) as [number, number, ...number[]];
-  const rpcUrl = `http://127.0.0.1:${rpcPort}`;
+  const [poolPort, ...ipfsPorts] = (await freePorts(1 + nodes.length)) as [number, ...number[]];
 
   onStep("starting a local chain");
-  processes.start({ name: "chain", args: ["scripts/local-chain.ts", String(rpcPort)] });
-  await waitForRpc(rpcUrl, 60_000, signal);
+  const rpcUrl = await addressOf(
+    processes.start({ name: "chain", args: ["scripts/local-chain.ts", "0"] }),
+    60_000,
+    signal,
+  );
 
   onStep("deploying the contracts");
   const deploymentFile = join(dir, "deployment.json");

@@ -122,13 +122,17 @@ function taskText(task: PlannedTask, alone: boolean): string {
   const trials =
     task.trialSeconds === null || task.expectedTrials === null
       ? "trials unknown"
-      : `about ${task.expectedTrials} trials of ${task.trialSeconds.toPrecision(2)} s`;
+      : `about ${task.expectedTrials} trials of ${task.trialSeconds < 10 ? task.trialSeconds.toPrecision(2) : task.trialSeconds.toFixed(0)} s`;
   const pay = alone
     ? `${formatAmount(payIfWon)} if it wins, with ${formatAmount(bonds)} of bonds put down and a fee of ${formatAmount(commitFee)}`
     : `${formatAmount(payIfWon)} among the pool's miners by their points if it wins, 1 % of them being worth ${formatAmount(payIfWon / 100n)}`;
+  const chance =
+    commitments === 0
+      ? "nobody has committed yet"
+      : `${formatAmount(expectedPay)} were it as likely to win as ${commitments === 1 ? "the one that has" : `each of the ${commitments} that have`} committed`;
   return [
     `${task.chosen ? "*" : "-"} task ${task.task}${title === null ? "" : ` (${title})`}: reward ${formatAmount(reward)}, ${secondsLeft} s of training left, ${trials}`,
-    `    pays ${pay}; ${formatAmount(expectedPay)} were it as likely to win as each of the ${commitments} that have committed`,
+    `    pays ${pay}; ${chance}`,
     ...(task.passedOver === null ? [] : [`    left alone: ${task.passedOver}`]),
   ].join("\n");
 }

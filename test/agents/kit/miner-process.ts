@@ -1,6 +1,6 @@
 /**
- * A pool's miner in a process of its own, to be killed: `node miner-process.ts URL FOLDER WORKERS`. Prints a line for
- * each finished trial that is on the disk.
+ * A pool's miner in a process of its own, to be killed: `node miner-process.ts URL FOLDER WORKERS [KEY]`. Prints a line
+ * for each finished trial that is on the disk.
  */
 import { writeSync } from "node:fs";
 
@@ -12,7 +12,7 @@ import { signerOf, SILENT } from "../../pool/kit/world.ts";
 import { files, quickTrainer, taskOf } from "./trainers.ts";
 
 if (process.argv[1] === import.meta.filename) {
-  const [, , url, dir, count] = process.argv;
+  const [, , url, dir, count, key = "1"] = process.argv;
   const kept = createPoolOutbox(dir);
   const outbox: typeof kept = {
     ...kept,
@@ -27,7 +27,7 @@ if (process.argv[1] === import.meta.filename) {
     worker: quickTrainer(20),
     connection: connectToPool({
       url: url!,
-      signer: signerOf(1),
+      signer: signerOf(Number(key)),
       benchmark: FAST,
       outbox,
       worker,

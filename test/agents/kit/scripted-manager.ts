@@ -4,9 +4,11 @@ import type { AddressInfo } from "node:net";
 
 import { WebSocketServer, type WebSocket } from "ws";
 
-import { MANAGER_METHODS, MINER_METHODS, type Job } from "../../../offchain/pool/messages.ts";
+import { MANAGER_METHODS, MINER_METHODS, type Job, type SignedShare } from "../../../offchain/pool/messages.ts";
 import { createRpcPeer, type Handlers, type RpcPeer } from "../../../offchain/pool/rpc.ts";
-import { IDENTITY, RECEIPT_KEY } from "../../pool/kit/world.ts";
+import { digestOf, shareData, shareReceiptData } from "../../../offchain/pool/signatures.ts";
+import type { Hex } from "../../../offchain/protocol/bytes.ts";
+import { IDENTITY, RECEIPT_KEY, signerOf } from "../../pool/kit/world.ts";
 
 export interface Caller {
   readonly peer: RpcPeer<typeof MINER_METHODS>;
@@ -41,7 +43,7 @@ export async function startScriptedManager(answers: Answers = {}, checkpointMs =
       challenge: { nonce: `0x${"cd".repeat(32)}`, expiresAt: Date.now() + 60_000 },
     }),
     "mining.heartbeat": () => ({ heartbeatBy: Date.now() + 30_000, endsAt: Date.now() + 60_000 }),
-    "mining.submit": () => ({ receipt: `0x${"ef".repeat(65)}`, best: false }),
+    "mining.submit": async (signed) => ({ receipt: await receiptFor(signed), best: false }),
     "mining.points": () => ({ receipt: null }),
   };
   const server = new WebSocketServer({ port: 0, host: "127.0.0.1" });
@@ -88,6 +90,13 @@ export async function startScriptedManager(answers: Answers = {}, checkpointMs =
       await once(server, "close");
     },
   };
+}
+
+/** The receipt of a share of this miner, as the scripted manager's key signs it. */
+export function receiptFor({ share }: Pick<SignedShare, "share">, miner = signerOf(1).address): Promise<Hex> {
+  const { taskId, lease, modelRoot } = share;
+  const digest = digestOf(shareData(IDENTITY, share));
+  return RECEIPT_KEY.sign(shareReceiptData(IDENTITY, { taskId, miner, lease, modelRoot, share: digest }));
 }
 
 /** A job for {@link startScriptedManager} to give. */

@@ -8,7 +8,7 @@ import { createStateFolder } from "../../../offchain/agents/state-folder.ts";
 import { explainFromChain } from "../../../offchain/agents/task-facts.ts";
 import { explainAccount } from "../../../offchain/pool/explain.ts";
 import { encodeSharesFile, type SharesFile } from "../../../offchain/pool/shares-file.ts";
-import type { Signer } from "../../../offchain/pool/signatures.ts";
+import { digestOf, type Signer } from "../../../offchain/pool/signatures.ts";
 import { createChainClient, type ChainClient } from "../../../offchain/protocol/chain-client.ts";
 import { sleep } from "../../../offchain/protocol/wait.ts";
 import { jsonOf, ponas } from "../../cli/support.ts";
@@ -19,7 +19,7 @@ import { balanceOf, winWithPool } from "./pool-won.ts";
 
 const signerOf = (chain: ChainClient): Signer => ({
   address: chain.account,
-  sign: (data) => chain.signTypedData(data),
+  sign: (data) => chain.signDigest(digestOf(data)),
 });
 
 /** An auditor of the network, without a key. @param name of its store and its folder */

@@ -19,7 +19,7 @@ const HARDWARE = { maxLuts: 3000, minThroughput: 5000 };
 const REWARD = 150n * TOKEN;
 
 /** A search takes the processor; by then the phases of seconds of the scenarios beside this one are over. */
-const HEAD_START_MS = 55_000;
+const HEAD_START_MS = 110_000;
 
 export async function mineWithinHardwareBounds(network: LocalNetwork): Promise<void> {
   const { log, signal } = network;
@@ -27,7 +27,7 @@ export async function mineWithinHardwareBounds(network: LocalNetwork): Promise<v
   const publisher = await network.account(35);
   const { store, files } = await network.store("hardware");
   const shared = { chain: publisher, store, state: createStateFolder(`${network.dir}/bounded`), log, signal };
-  const taskId = await publishTask(planWith({ training: 25, reveal: 12 }, { ...HARDWARE, reward: REWARD }), shared);
+  const taskId = await publishTask(planWith({ training: 15, reveal: 8 }, { ...HARDWARE, reward: REWARD }), shared);
   const following = followTask(taskId, shared);
 
   const chain = await network.account(36);

@@ -1,6 +1,7 @@
 /** Pools that owe their miners: one whose manager vanishes after it has won, one whose manager leaves a miner out. */
 import { expect } from "chai";
 
+import { demandLeaf } from "../../../offchain/agents/leaf-demand.ts";
 import { createPoolContract, findPool } from "../../../offchain/agents/pool-contract.ts";
 import { settle, withdrawFloat } from "../../../offchain/agents/pool-manager.ts";
 import { keepReceipt } from "../../../offchain/agents/pool-miner.ts";
@@ -29,7 +30,7 @@ export async function payByReceipts(network: LocalNetwork): Promise<void> {
   const mining = miners.map(async (chain, index) => {
     const state = createStateFolder(`${network.dir}/receipts-${index}`);
     const contract = createPoolContract(chain, pool.address);
-    const keep = async (...receipt: Parameters<typeof receiptFor>): Promise<void> =>
+    const keep = async (...receipt: Parameters<typeof receiptFor>): Promise<boolean> =>
       keepReceipt(state, contract, await receiptFor(...receipt), chain.account);
     await keep(chain.account, 1, 1n);
     await keep(chain.account, 2, points[index]!);
@@ -98,7 +99,7 @@ export async function objectToMissingPoints(network: LocalNetwork): Promise<void
     while (!phases.includes((await pool.account(taskId)).phase)) await sleep(200, signal);
   };
   await reached("Objection");
-  await createPoolContract(watcher, pool.address).demandLeaf(taskId, 0);
+  expect((await demandLeaf(createPoolContract(watcher, pool.address), taskId, 0)).by).to.equal(watcher.account);
   await reached("Receipts", "ReceiptClaims", "Closed");
   // The manager's agent answered the demand, from the shares file that it had posted; the missing miner objected.
   const { stake, bonds, objections, fellAt } = await pool.account(taskId);

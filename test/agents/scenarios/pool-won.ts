@@ -10,7 +10,7 @@ import { createRegistry } from "../../../offchain/agents/registry.ts";
 import { createStateFolder, type StateFolder } from "../../../offchain/agents/state-folder.ts";
 import type { TaskFiles } from "../../../offchain/agents/task-files.ts";
 import { evaluateModel } from "../../../offchain/evaluation/evaluate.ts";
-import { pointsData, type TypedData } from "../../../offchain/pool/signatures.ts";
+import { digestOf, pointsData } from "../../../offchain/pool/signatures.ts";
 import { localAssetAbi } from "../../../offchain/protocol/abi.ts";
 import type { Address } from "../../../offchain/protocol/bytes.ts";
 import type { ChainClient } from "../../../offchain/protocol/chain-client.ts";
@@ -96,7 +96,7 @@ export async function winWithPool(
     over: Promise.all([managing, following]),
     receiptFor: async (miner: Address, sequence: number, points: bigint, signer: ChainClient = manager) => {
       const receipt = { taskId, miner, sequence, points };
-      return { ...receipt, signature: await signer.signTypedData(pointsData(pool.identity, receipt) as TypedData) };
+      return { ...receipt, signature: await signer.signDigest(digestOf(pointsData(pool.identity, receipt))) };
     },
     /** A miner whose manager cannot be reached, until the signal fires. */
     mine: async (chain: ChainClient, minersState: StateFolder, until: AbortSignal): Promise<void> => {
@@ -104,7 +104,7 @@ export async function winWithPool(
       const connection = connectToPool({
         outbox,
         url: "ws://127.0.0.1:9",
-        signer: { address: chain.account, sign: (data) => chain.signTypedData(data) },
+        signer: { address: chain.account, sign: (data) => chain.signDigest(digestOf(data)) },
         benchmark: { imagesPerSecond: 1, macs: 1 },
         signal: until,
         log,
