@@ -8,7 +8,15 @@ const MNEMONIC = "test test test test test test test test test test test junk";
 
 export interface Actor {
   readonly name: string;
-  readonly role: "deployer" | "publisher" | "pool manager" | "pool miner" | "solo miner" | "validator";
+  readonly role:
+    | "deployer"
+    | "publisher"
+    | "pool manager"
+    | "pool miner"
+    | "solo miner"
+    | "validator"
+    | "lying miner"
+    | "challenger";
   readonly address: Address;
   readonly privateKey: Hex;
 }
@@ -42,6 +50,31 @@ export function createCast(): Cast {
     solo: actor(6, "solo", "solo miner"),
     validators: [7, 8, 9].map((index, i) => actor(index, `validator-${i + 1}`, "validator")),
   };
+}
+
+/** Who plays where one miner lies: the lie is the demo's own, no miner can be told to. */
+export interface CheatCast {
+  readonly deployer: Actor;
+  readonly publisher: Actor;
+  readonly honest: Actor;
+  readonly liar: Actor;
+  readonly validators: readonly Actor[];
+  readonly challenger: Actor;
+}
+
+export function createCheatCast(): CheatCast {
+  return {
+    deployer: actor(0, "deployer", "deployer"),
+    publisher: actor(1, "publisher", "publisher"),
+    honest: actor(2, "honest", "solo miner"),
+    liar: actor(3, "liar", "lying miner"),
+    validators: [4, 5, 6].map((index, i) => actor(index, `validator-${i + 1}`, "validator")),
+    challenger: actor(7, "challenger", "challenger"),
+  };
+}
+
+export function everyoneOfCheat({ publisher, honest, liar, validators, challenger }: CheatCast): Actor[] {
+  return [publisher, honest, liar, ...validators, challenger];
 }
 
 export function everyone({ publisher, manager, poolMiners, solo, validators }: Cast): Actor[] {

@@ -2,8 +2,7 @@
  * A whole round on this machine: a local chain, deployed contracts, and every role in a process of its own, from the
  * publication of a task to the last unit of pay. Nothing is faked; only the phases are short and the space is small.
  */
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 
 import { CID } from "multiformats/cid";
@@ -14,10 +13,8 @@ import { openStorage } from "../../agents/storage.ts";
 import { explainFromChain } from "../../agents/task-facts.ts";
 import { createTaskFiles, type TaskFiles } from "../../agents/task-files.ts";
 import { evaluateModel } from "../../evaluation/evaluate.ts";
-import { localAssetAbi } from "../../protocol/abi.ts";
 import { ledgerBlockHash, type Address } from "../../protocol/bytes.ts";
-import { createChainClient, type ChainClient } from "../../protocol/chain-client.ts";
-import { readDeployment, type Deployment } from "../../protocol/deployment.ts";
+import type { ChainClient } from "../../protocol/chain-client.ts";
 import { PonasError } from "../../protocol/errors.ts";
 import { createLog } from "../../protocol/log.ts";
 import { sleep } from "../../protocol/wait.ts";
@@ -26,7 +23,8 @@ import type { ModelStore } from "../../storage/model-store.ts";
 import { loadDataset } from "../../training/datasets.ts";
 import { PROJECT_ROOT } from "../project.ts";
 import { createCast, everyone, type Actor, type Cast } from "./cast.ts";
-import { addressOf, createProcesses, freePorts, type LogRecord, type Processes } from "./processes.ts";
+import { freePorts, type LogRecord, type Processes } from "./processes.ts";
+import { PONAS, publishArguments, raiseStage, withProcesses, type Backstage } from "./stage.ts";
 import { readSummary, type Summary } from "./summary.ts";
 
 export interface DemoOptions {
@@ -52,8 +50,6 @@ export interface DemoOptions {
   readonly keep?: string;
 }
 
-const PONAS = "offchain/cli/ponas.ts";
-
 /** Lengths of the phases in seconds, but for training: long enough for two busy cores, short enough to watch. */
 const PHASES = {
   initialisation: 12,
@@ -67,35 +63,19 @@ const PHASES = {
 };
 const COMMIT_MARGIN = 12;
 const OBJECTION_WINDOW = 3;
-const TOKENS = 10n ** 18n;
 
 /** Plays the round. @throws PonasError where a process fails, or the payments do not add up to the reward */
 export async function runDemo(options: DemoOptions): Promise<Summary> {
-  const { onStep } = options;
   await checkOptions(options);
-  const dir = options.keep ?? mkdtempSync(join(tmpdir(), "ponas-demo-"));
-  mkdirSync(join(dir, "logs"), { recursive: true });
-  const events: LogRecord[] = [];
-  const processes = createProcesses(join(dir, "logs"), (record) => {
-    if (record.event === "ready" || record.event === "publish" || record.event === "ipfs") events.push(record);
-    options.onRecord(record);
-  });
-  const signal = AbortSignal.any([options.signal, processes.failed]);
-  try {
-    const summary = await playRound(dir, processes, events, { ...options, signal });
-    onStep("stopping all processes");
-    return summary;
-  } catch (error) {
-    if (processes.failed.aborted && !options.signal.aborted) throw processes.failed.reason;
-    throw error;
-  } finally {
-    await processes.stop();
-    if (options.keep === undefined) rmSync(dir, { recursive: true, force: true });
-  }
+  return withProcesses(options, (backstage) => playRound(backstage, { ...options, signal: backstage.signal }));
 }
 
 /** What can be wrong with the options is said before anything is started. */
-async function checkOptions({ dataset, dataDir, space }: DemoOptions): Promise<void> {
+export async function checkOptions({
+  dataset,
+  dataDir,
+  space,
+}: Pick<DemoOptions, "dataset" | "dataDir" | "space">): Promise<void> {
   spaceByName(space);
   await loadDataset(dataset, { dataDir });
   if (!existsSync(join(PROJECT_ROOT, "artifacts", "contracts", "TaskRegistry.sol"))) {
@@ -103,55 +83,17 @@ async function checkOptions({ dataset, dataDir, space }: DemoOptions): Promise<v
   }
 }
 
-async function playRound(
-  dir: string,
-  processes: Processes,
-  events: LogRecord[],
-  options: DemoOptions,
-): Promise<Summary> {
+async function playRound(backstage: Backstage, options: DemoOptions): Promise<Summary> {
+  const { dir, processes } = backstage;
   const { signal, onStep } = options;
   const cast = createCast();
-  const nodes = everyone(cast);
-  const [poolPort, ...ipfsPorts] = (await freePorts(1 + nodes.length)) as [number, ...number[]];
-
-  onStep("starting a local chain");
-  const rpcUrl = await addressOf(
-    processes.start({ name: "chain", args: ["scripts/local-chain.ts", "0"] }),
-    60_000,
-    signal,
-  );
-
-  onStep("deploying the contracts");
-  const deploymentFile = join(dir, "deployment.json");
-  await processes.finish(
-    {
-      name: "deploy",
-      args: ["scripts/deploy.ts", "--out", deploymentFile, "--id", `demo-${process.pid}`, "--ephemeral"],
-      env: { PONAS_RPC_URL: rpcUrl },
-    },
-    signal,
-  );
-  const deployment = readDeployment(deploymentFile);
-  const log = createLog("demo", { level: "silent" });
-  const clientOf = (actor: Actor): ChainClient =>
-    createChainClient({ rpcUrl, deployment, privateKey: actor.privateKey, log, signal });
-  onStep("giving everyone 10,000 of the local asset");
-  await Promise.all(nodes.map((actor) => fund(clientOf(actor), deployment)));
+  const actors = everyone(cast);
+  const [poolPort, ...ports] = (await freePorts(1 + actors.length)) as [number, ...number[]];
+  const stage = await raiseStage(backstage, { actors, ports, onStep });
+  const { clientOf, eventOf } = stage;
+  const start = (actor: Actor, args: readonly string[]): void => stage.start(actor, [PONAS, ...args]);
 
   onStep("starting validators, pool and miners");
-  const start = (actor: Actor, args: readonly string[]): void => {
-    const own = nodes.indexOf(actor);
-    const stateDir = join(dir, actor.name);
-    const keyFile = join(dir, `${actor.name}.key`);
-    writeFileSync(keyFile, actor.privateKey, { mode: 0o600 });
-    const peers = ipfsPorts.filter((_, index) => index !== own).map((port) => `/ip4/127.0.0.1/tcp/${port}`);
-    const ipfs = ["--ipfs-listen", `/ip4/127.0.0.1/tcp/${ipfsPorts[own]}`, "--peer", ...peers];
-    const shared = ["--rpc", rpcUrl, "--deployment", deploymentFile, "--key-file", keyFile, "--state-dir", stateDir];
-    processes.start({
-      name: actor.name,
-      args: [PONAS, ...args, ...shared, "--log", "json", "--name", actor.name, ...ipfs],
-    });
-  };
   const margin = ["--commit-margin", String(COMMIT_MARGIN), "--min-answer", String(PHASES.shortWindow)];
   const windows = [
     "--objection-window",
@@ -186,17 +128,16 @@ async function playRound(
     String(options.seed + 1),
     ...margin,
   ]);
-  const { pool } = (await eventOf(events, "ready", cast.manager.name, signal)) as LogRecord & { pool: Address };
+  const { pool } = (await eventOf("ready", cast.manager)) as LogRecord & { pool: Address };
   for (const miner of cast.poolMiners) {
     const link = ["--pool", pool, "--url", `ws://127.0.0.1:${poolPort}`, "--throttle", String(miner.throttle)];
     start(miner, ["miner", "run", "--workers", "1", ...link]);
   }
-  for (const actor of [...cast.validators, cast.solo, ...cast.poolMiners])
-    await eventOf(events, "ready", actor.name, signal);
+  for (const actor of [...cast.validators, cast.solo, ...cast.poolMiners]) await eventOf("ready", actor);
 
   onStep(`publishing a task on ${options.dataset}`);
-  start(cast.publisher, publishArguments(options));
-  const published = await eventOf(events, "publish", cast.publisher.name, signal);
+  start(cast.publisher, publishArguments(options, PHASES));
+  const published = await eventOf("publish", cast.publisher);
   const taskId = BigInt(String(published.taskId));
 
   onStep("");
@@ -216,8 +157,8 @@ async function playRound(
       ? "re-deriving every payment from the chain"
       : "fetching the model back by its CID, evaluating it anew, and re-deriving every payment",
   );
-  const peer = ipfsPorts.map((port) => `/ip4/127.0.0.1/tcp/${port}`);
-  await using storage = await openStorage({ stateDir: join(dir, "witness"), peer, log, signal });
+  const log = createLog("demo", { level: "silent" });
+  await using storage = await openStorage({ stateDir: join(dir, "witness"), peer: stage.ipfs, log, signal });
   const { store } = storage;
   const files = createTaskFiles({ store, signal, timeoutMs: 30_000 });
   const { explanation } = await explainFromChain(taskId, { chain, store, files, signal, timeoutMs: 30_000 });
@@ -234,64 +175,12 @@ async function playRound(
   return readSummary({ ...shared, block: { ...block, reevaluated } });
 }
 
-function publishArguments({
-  dataset,
-  dataDir,
-  space,
-  training,
-  epochs,
-  trainLimit,
-  minAccuracy,
-  seed,
-}: DemoOptions): string[] {
-  const lengths = Object.entries(PHASES).flatMap(([phase, seconds]) => [
-    `--${phase.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`,
-    String(seconds),
-  ]);
-  return [
-    ...["task", "publish", "--follow", "--dataset", dataset, "--space", space],
-    ...(dataDir === undefined ? [] : ["--data-dir", dataDir]),
-    ...[
-      "--training",
-      String(training),
-      "--epochs",
-      String(epochs),
-      "--train-limit",
-      String(trainLimit),
-      "--max-macs",
-      "5000000",
-    ],
-    ...["--min-accuracy", String(minAccuracy), "--seed", String(seed)],
-    ...lengths,
-  ];
-}
-
-async function fund(chain: ChainClient, { asset }: Deployment): Promise<void> {
-  await chain.send({ abi: localAssetAbi, address: asset, functionName: "faucet", args: [10_000n * TOKENS] });
-}
-
-/** Waits for an event of one process. */
-async function eventOf(
-  events: readonly LogRecord[],
-  event: string,
-  name: string,
-  signal: AbortSignal,
-): Promise<LogRecord> {
-  const deadline = performance.now() + 120_000;
-  for (;;) {
-    const found = events.find((record) => record.event === event && record.name === name);
-    if (found !== undefined) return found;
-    if (performance.now() > deadline) throw new PonasError("timeout", `${name} was not ready within 120 s.`);
-    await sleep(100, signal);
-  }
-}
-
-async function untilEnd(
+export async function untilEnd(
   taskId: bigint,
   registry: Registry,
   chain: ChainClient,
   processes: Processes,
-  options: DemoOptions,
+  options: Pick<DemoOptions, "onTask" | "meddle" | "signal">,
 ): Promise<TaskState> {
   for (;;) {
     const task = await registry.task(taskId);
@@ -333,12 +222,12 @@ async function untilPaid(
 }
 
 /** What anybody can do who has nothing but the chain and IPFS. */
-async function reevaluate(
+export async function reevaluate(
   task: TaskState,
-  block: LedgerBlock,
+  { modelCid }: Pick<LedgerBlock, "modelCid">,
   { store, files, signal }: { store: ModelStore; files: TaskFiles; signal: AbortSignal },
 ): Promise<{ correct: number; total: number }> {
-  const bytes = await store.get(CID.decode(block.modelCid).toString(), {
+  const bytes = await store.get(CID.decode(modelCid).toString(), {
     maxBytes: task.maxModelBytes,
     timeoutMs: 30_000,
     signal,
