@@ -1,84 +1,23 @@
 /** A task with a real network in it, opened and in its window, and both sides of a dispute over one of its samples. */
-import { hexlify } from "ethers";
+import { hexlify, type ContractTransactionReceipt, type ContractTransactionResponse } from "ethers";
+import { concat } from "viem";
 
 import {
   firstDifference,
-  knowTrace,
   openComputation,
-  openModel,
   openSample,
   showTrace,
   type KnownTrace,
-  type OpenableModel,
 } from "../../offchain/evaluation/dispute-openings.ts";
-import { modelRoot, type Model as Network } from "../../offchain/evaluation/model.ts";
-import { referenceTrace, type Trace } from "../../offchain/evaluation/reference.ts";
-import { hashTensor, type TracedPlace } from "../../offchain/evaluation/trace-openings.ts";
+import { modelRoot } from "../../offchain/evaluation/model.ts";
+import type { TracedPlace } from "../../offchain/evaluation/trace-openings.ts";
 import { traceSteps } from "../../offchain/evaluation/trace-steps.ts";
-import { blocks, commitTestSet, resultHash, type Hex } from "../../offchain/protocol/bytes.ts";
-import type { Random } from "../../offchain/protocol/random.ts";
-import { concat } from "viem";
-import { randomArchitecture, randomModel, randomPixels } from "../evaluation/random-model.ts";
+import { CHALLENGE_STAGES } from "../../offchain/protocol/abi.ts";
+import { blocks, commitTestSet, PREDICTION_BLOCK, resultHash, type Hex } from "../../offchain/protocol/bytes.ts";
+import { truth, type Setting } from "../evaluation/lies.ts";
 import { cidOf, digest, goTo, type Model, type Signer, type World } from "./support.ts";
 
-const SAMPLES = 8;
-
-/** A network and a test set whose labels are what it predicts. */
-export interface Setting {
-  readonly network: Network;
-  readonly openable: OpenableModel;
-  readonly pixels: Uint8Array;
-  readonly labels: Uint8Array;
-}
-
-export function someSetting(random: Random, architecture = randomArchitecture(random)): Setting {
-  const network = randomModel(random, architecture, random.choice(["any", "below-2^31"] as const));
-  const pixels = randomPixels(random, architecture, SAMPLES);
-  const size = pixels.length / SAMPLES;
-  const labels = Uint8Array.from({ length: SAMPLES }, (_, i) =>
-    argmax(referenceTrace(network, pixels.subarray(i * size, (i + 1) * size)).logits),
-  );
-  return { network, openable: openModel(network), pixels, labels };
-}
-
-export function argmax(logits: ArrayLike<number>): number {
-  let largest = 0;
-  for (let i = 1; i < logits.length; i++) if (logits[i]! > logits[largest]!) largest = i;
-  return largest;
-}
-
-export function pixelsOf({ pixels }: Setting, sample: number): Uint8Array {
-  const size = pixels.length / SAMPLES;
-  return pixels.subarray(sample * size, (sample + 1) * size);
-}
-
-/** What the network truly makes of a sample. */
-export function truth(setting: Setting, sample: number): KnownTrace {
-  const pixels = pixelsOf(setting, sample);
-  return knowTrace(setting.network, pixels, referenceTrace(setting.network, pixels));
-}
-
-/**
- * A trace with one value that is not the true one; what comes after it follows from it, as far as `consistent`, so that the lie is
- * found only where it is.
- */
-export function corrupted(setting: Setting, sample: number, place: TracedPlace, change: number): KnownTrace {
-  const pixels = pixelsOf(setting, sample);
-  const trace = referenceTrace(setting.network, pixels);
-  const steps = traceSteps(setting.network.architecture);
-  const tensor = trace.tensors[place.step];
-  if (tensor === undefined) {
-    const logits = Float64Array.from(trace.logits);
-    logits[place.channel]! += change;
-    return knowTrace(setting.network, pixels, { ...trace, logits } as Trace);
-  }
-  const values = Int32Array.from(tensor.values);
-  values[(place.row * tensor.width + place.column) * tensor.channels + place.channel]! += change;
-  const known = knowTrace(setting.network, pixels, trace);
-  const tensors = [...known.tensors];
-  tensors[place.step + 1] = hashTensor(values, steps[place.step]!.output);
-  return { ...known, tensors };
-}
+export { argmax, changed, pixelsOf, someSetting, truth, valuesOf, type Setting } from "../evaluation/lies.ts";
 
 /** A task whose examined candidate is this network, opened with these predictions, in its window. */
 export async function disputable(w: World, { network, pixels, labels }: Setting, predictions = labels) {
@@ -109,40 +48,54 @@ export async function disputable(w: World, { network, pixels, labels }: Setting,
   return taskId;
 }
 
+function challengeArgs(taskId: bigint, sample: number, predictions: Uint8Array) {
+  const start = PREDICTION_BLOCK * Math.floor(sample / PREDICTION_BLOCK);
+  const block = predictions.subarray(start, start + PREDICTION_BLOCK);
+  return [taskId, sample, predictions.length, blocks(predictions), hexlify(block)] as const;
+}
+
 export async function challenge(w: World, taskId: bigint, challenger: Signer, sample: number, predictions: Uint8Array) {
-  const block = predictions.subarray(512 * Math.floor(sample / 512), 512 * Math.floor(sample / 512) + 512);
-  await w.arithmetic.connect(challenger).challenge(taskId, sample, predictions.length, blocks(predictions), hexlify(block));
+  await w.arithmetic.connect(challenger).challenge(...challengeArgs(taskId, sample, predictions));
   return w.arithmetic.challengeCount();
 }
 
-export type Outcome = "Refuted" | "Upheld";
+/** One call of a game; the claimant's answers may come from anybody. */
+export interface Move {
+  readonly by: "claimant" | "challenger";
+  readonly name: "answerTrace" | "pickTensor" | "answerRows" | "pickRow" | "answerPositions" | "pickColumn" | "answerValues" | "prove"; // prettier-ignore
+  readonly args: readonly unknown[];
+}
+
+export interface Game {
+  /** what the claimant shows */
+  readonly claimant: KnownTrace;
+  /** what the challenger knows; the truth unless said otherwise */
+  readonly own?: KnownTrace;
+  /** where the challenger insists on a difference though it sees none */
+  readonly insists?: TracedPlace | undefined;
+  /** in how many transactions a sum is computed */
+  readonly parts?: number;
+}
 
 /**
- * Plays a challenge from the claimant's first answer to its decision, each side from its own trace: the challenger follows
- * the first difference to its own values; where there is none, it insists on `insists`.
+ * All moves of a challenge from the claimant's first answer to its decision, each side from its own trace: the challenger
+ * follows the first difference to its own values.
  */
-export async function play(
-  w: World,
+export function movesOf(
   id: bigint,
   setting: Setting,
   sample: number,
-  {
-    claimant,
-    challenger,
-    insists,
-    parts = 1,
-  }: { claimant: KnownTrace; challenger: Signer; insists?: TracedPlace; parts?: number },
-): Promise<void> {
+  { claimant, insists, parts = 1, own = truth(setting, sample) }: Game,
+): Move[] {
   const { openable, network } = setting;
-  const game = w.arithmetic.connect(challenger);
-  const answers = w.arithmetic.connect(w.ada);
-  const model = openable.opening as never;
-  const own = truth(setting, sample);
+  const model = openable.opening;
   const shown = showTrace(claimant);
-  await answers.answerTrace(id, model, shown as never);
   const steps = traceSteps(network.architecture);
   const step = firstDifference(own, shown) ?? insists!.step;
-  await game.pickTensor(id, model, shown as never, step);
+  const moves: Move[] = [
+    { by: "claimant", name: "answerTrace", args: [id, model, shown] },
+    { by: "challenger", name: "pickTensor", args: [id, model, shown, step] },
+  ];
 
   let place: TracedPlace = { step, row: 0, column: 0, channel: 0 };
   let claimed: Hex = "0x";
@@ -153,34 +106,88 @@ export async function play(
     const theirs = claimant.tensors[step + 1]!;
     const mine = own.tensors[step + 1]!;
     const rows = concat(theirs.rows as Hex[]);
-    await answers.answerRows(id, rows);
     const differingRow = mine.rows.findIndex((hash, i) => hash !== theirs.rows[i]);
     const row = differingRow >= 0 ? differingRow : insists!.row;
-    await game.pickRow(id, rows, row);
     const positions = concat(theirs.positions[row] as Hex[]);
-    await answers.answerPositions(id, positions);
     const differing = mine.positions[row]!.findIndex((hash, i) => hash !== theirs.positions[row]![i]);
     const column = differing >= 0 ? differing : insists!.column;
-    await game.pickColumn(id, positions, column);
     const { channels, valueBytes, width } = theirs.shape;
     const start = (row * width + column) * channels * valueBytes;
     const values = theirs.bytes.subarray(start, start + channels * valueBytes);
     claimed = hexlify(values) as Hex;
-    await answers.answerValues(id, claimed);
     const byte = values.findIndex((value, i) => value !== mine.bytes[start + i]);
     place = { step, row, column, channel: byte >= 0 ? Math.floor(byte / valueBytes) : insists!.channel };
+    moves.push(
+      { by: "claimant", name: "answerRows", args: [id, rows] },
+      { by: "challenger", name: "pickRow", args: [id, rows, row] },
+      { by: "claimant", name: "answerPositions", args: [id, positions] },
+      { by: "challenger", name: "pickColumn", args: [id, positions, column] },
+      { by: "claimant", name: "answerValues", args: [id, claimed] },
+    );
   }
 
   const { windowHeight, operation } = steps[step]!;
-  const ends = Array.from(
-    { length: Math.min(parts, windowHeight) },
-    (_, i, { length } = { length: Math.min(parts, windowHeight) }) => Math.floor(((i + 1) * windowHeight) / length),
-  );
+  const count = operation === "linear" ? Math.min(parts, windowHeight) : 1;
   let from = 0;
-  for (const to of operation === "linear" ? ends : [windowHeight]) {
+  for (let part = 1; part <= count; part++) {
+    const to = Math.floor((part * windowHeight) / count);
     const opened = step === 0 ? openSample(setting.pixels, setting.labels, sample) : undefined;
     const computation = openComputation(openable, own, shown, place, { claimed, sample: opened, from, to });
-    await game.prove(id, computation as never);
+    moves.push({ by: "challenger", name: "prove", args: [id, computation] });
     from = to;
+  }
+  return moves;
+}
+
+/** Plays a challenge by transactions of both sides. @param sent is told of every one */
+export async function play(
+  w: World,
+  id: bigint,
+  setting: Setting,
+  sample: number,
+  { challenger, ...game }: Game & { challenger: Signer },
+  sent: (move: Move, receipt: ContractTransactionReceipt) => void = () => undefined,
+): Promise<void> {
+  const moves = movesOf(id, setting, sample, game);
+  for (const move of moves) {
+    const contract = w.arithmetic.connect(move.by === "claimant" ? w.ada : challenger);
+    const transaction = await contract.getFunction(move.name)(...move.args);
+    sent(move, (await (transaction as ContractTransactionResponse).wait())!);
+  }
+}
+
+/**
+ * A whole challenge in one call that changes nothing: the disputes contract is a multicall, and whoever challenges may give the
+ * claimant's answers too. Thousands of games over one task take no longer than their arithmetic.
+ * @returns the challenge as the last move leaves it; or, where the chain refuses a move, why
+ */
+export async function imagine(
+  w: World,
+  taskId: bigint,
+  { setting, predictions, sample }: { setting: Setting; predictions: Uint8Array; sample: number },
+  challenger: Signer,
+  game: Game | ((id: bigint) => Move[]),
+): Promise<{ stage: string; refused: null } | { stage: null; refused: string }> {
+  const { arithmetic } = w;
+  const id = (await arithmetic.challengeCount()) + 1n;
+  const moves = typeof game === "function" ? game(id) : movesOf(id, setting, sample, game);
+  const encode = (name: string, args: readonly unknown[]): string =>
+    arithmetic.interface.encodeFunctionData(name as "prove", args as never);
+  const calls = [
+    encode("challenge", challengeArgs(taskId, sample, predictions)),
+    ...moves.map(({ name, args }) => encode(name, args)),
+    encode("challengeOf", [id]),
+  ];
+  try {
+    const results = await arithmetic.connect(challenger).multicall.staticCall(calls);
+    const [after] = arithmetic.interface.decodeFunctionResult("challengeOf", results.at(-1)!) as unknown as [
+      { stage: bigint },
+    ];
+    return { stage: CHALLENGE_STAGES[Number(after.stage)]!, refused: null };
+  } catch (error) {
+    const { data, revert } = error as { data?: string; revert?: { name: string } };
+    const known = revert?.name ?? (data === undefined ? undefined : arithmetic.interface.parseError(data)?.name);
+    if (known === undefined) throw error;
+    return { stage: null, refused: known };
   }
 }
