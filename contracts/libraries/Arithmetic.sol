@@ -31,6 +31,8 @@ library Arithmetic {
         bytes calldata pixels,
         bytes calldata weights
     ) internal pure returns (int256) {
+        // Kernel rows that lie below the sample read nothing, and start behind its last pixel.
+        if (window.top == window.bottom) return 0;
         uint256 start = (window.top * input.width + window.left) * input.channels;
         return _sumOfRows(step, input, window, pixels[start:], input.width * input.channels, weights);
     }
