@@ -157,15 +157,14 @@ export async function play(
 }
 
 /**
- * A whole challenge in one call that changes nothing: the disputes contract is a multicall, and whoever challenges may give the
- * claimant's answers too. Thousands of games over one task take no longer than their arithmetic.
+ * A whole challenge in one call that changes nothing: the disputes contract is a multicall, and a participant that challenges
+ * itself may make the moves of both sides. Thousands of games over one task take no longer than their arithmetic.
  * @returns the challenge as the last move leaves it; or, where the chain refuses a move, why
  */
 export async function imagine(
   w: World,
   taskId: bigint,
   { setting, predictions, sample }: { setting: Setting; predictions: Uint8Array; sample: number },
-  challenger: Signer,
   game: Game | ((id: bigint) => Move[]),
 ): Promise<{ stage: string; refused: null } | { stage: null; refused: string }> {
   const { arithmetic } = w;
@@ -179,7 +178,7 @@ export async function imagine(
     encode("challengeOf", [id]),
   ];
   try {
-    const results = await arithmetic.connect(challenger).multicall.staticCall(calls);
+    const results = await arithmetic.connect(w.ada).multicall.staticCall(calls);
     const [after] = arithmetic.interface.decodeFunctionResult("challengeOf", results.at(-1)!) as unknown as [
       { stage: bigint },
     ];

@@ -57,10 +57,10 @@ describe("Disputes over predictions", function () {
         const of = `network ${network}, case ${index}: ${lie ?? "honest"}`;
         const task = { setting, predictions: setting.labels, sample };
         const game = { claimant, own, insists, parts };
-        const { stage, refused } = await imagine(w, taskId, task, w.stranger, game);
-        if (lie === null) expect(stage, of).to.equal("Upheld");
+        const { stage, refused } = await imagine(w, taskId, task, game);
+        if (lie === null) expect(stage, `${of}, ${refused}`).to.equal("Upheld");
         else if (UNANSWERABLE.has(lie)) expect(refused, of).to.be.oneOf(REFUSALS);
-        else expect(stage, of).to.equal("Refuted");
+        else expect(stage, `${of}, ${refused}`).to.equal("Refuted");
         add(lie ?? (own === claimant ? "honest claimant, insisting challenger" : "honest claimant, lying challenger"));
         games++;
         // The same game with a computation that is not of the model, the sample or the trace.
@@ -72,7 +72,7 @@ describe("Disputes over predictions", function () {
           const tampered = tamper(last.args[1] as Computation, random, drawn, sample);
           return tampered === null ? [] : [...all.slice(0, -1), { ...last, args: [id, tampered] }];
         };
-        const cheated = await imagine(w, taskId, task, w.stranger, moves);
+        const cheated = await imagine(w, taskId, task, moves);
         expect(cheated.stage, `${of}, ${name}`).to.be.oneOf([null, "Trace"]);
         if (cheated.stage === null) add(`refused: ${name}`);
       }
@@ -103,7 +103,10 @@ describe("Disputes over predictions", function () {
 
   it("are lost by a claimant whose trace shows another class than it predicted: no answer is taken, and its clock runs out", async () => {
     const w = await worldOfArithmetic();
-    const { setting, cases } = someCases(createRandom("no answer 1"));
+    const silenced = (seed: number) => someCases(createRandom(`no answer ${seed}`));
+    let seed = 0;
+    while (!silenced(seed).cases.some(({ lie }) => lie === "prediction")) seed++;
+    const { setting, cases } = silenced(seed);
     const { sample, claimant, challenger, insists } = cases.find(({ lie }) => lie === "prediction")!;
     const taskId = await disputable(w, setting);
     const id = await challenge(w, taskId, w.stranger, sample, setting.labels);
