@@ -1,0 +1,182 @@
+/**
+ * What a chain's reorganisation does to a message that was in time on one fork: re-mined in time it is taken as it is, and
+ * re-mined too late it is refused and costs its sender nothing but gas. What only time allows is refused where it has not
+ * come yet.
+ */
+import { expect } from "chai";
+import { hexlify } from "ethers";
+
+import { blocks } from "../../offchain/protocol/bytes.ts";
+import { challenge, disputable, movesOf, type Move } from "./dispute-game.ts";
+import { ending, stageOf } from "./kit/attack.ts";
+import { FALSE_LOGITS, FIRST, honest, lying, place, SAMPLE, send, TRUE } from "./kit/small-network.ts";
+import { at, modelOf, networkHelpers, worldOfArithmetic, type Signer, type World } from "./support.ts";
+
+const good = modelOf("good", 36);
+
+/** A message with the second from which on it is too late, or until which it is too early. */
+interface Message {
+  readonly boundary: bigint;
+  readonly by: Signer;
+  readonly send: () => Promise<unknown>;
+}
+
+/** What an account has anywhere. */
+const moneyOf = async ({ token, registry, arithmetic }: World, { address }: Signer): Promise<bigint> =>
+  (await token.balanceOf(address)) + (await registry.creditOf(address)) + (await arithmetic.creditOf(address));
+
+/** @param refused the error with which the chain refuses the message on the wrong side of its boundary */
+function inTime(name: string, refused: string, arrange: (w: World) => Promise<Message>): void {
+  it(`${name} is taken in its last second on one fork, refused a second later on another, and costs nothing there`, async () => {
+    const w = await worldOfArithmetic();
+    const { boundary, by, send: sent } = await arrange(w);
+    const fork = await networkHelpers.takeSnapshot();
+    await at(boundary - 1n);
+    expect(await ending(w, sent())).to.equal("done");
+    await fork.restore();
+    const before = await moneyOf(w, by);
+    await at(boundary);
+    expect(await ending(w, sent())).to.equal(refused);
+    expect(await moneyOf(w, by)).to.equal(before);
+    await fork.restore();
+    // The same message behind another block, in time.
+    await networkHelpers.mine();
+    expect(await ending(w, sent())).to.equal("done");
+  });
+}
+
+function inTurn(name: string, refused: string, arrange: (w: World) => Promise<Message>): void {
+  it(`${name} is taken in its first second on one fork, and refused a second earlier on another`, async () => {
+    const w = await worldOfArithmetic();
+    const { boundary, by, send: sent } = await arrange(w);
+    const fork = await networkHelpers.takeSnapshot();
+    await at(boundary);
+    expect(await ending(w, sent())).to.equal("done");
+    await fork.restore();
+    const before = await moneyOf(w, by);
+    await at(boundary - 1n);
+    expect(await ending(w, sent())).to.equal(refused);
+    expect(await moneyOf(w, by)).to.equal(before);
+  });
+}
+
+/** A challenge of the honest claimant that waits for the given move of a dispute over a convolution. */
+async function untilMove(w: World, name: Move["name"]): Promise<Message> {
+  const taskId = await disputable(w, honest);
+  const id = await challenge(w, taskId, w.stranger, SAMPLE, honest.labels);
+  for (const move of movesOf(id, honest, SAMPLE, { claimant: TRUE, insists: place(FIRST) })) {
+    const { deadline } = await w.arithmetic.challengeOf(id);
+    if (move.name === name) {
+      return { boundary: deadline, by: move.by === "claimant" ? w.ada : w.stranger, send: () => send(w, move) };
+    }
+    await send(w, move);
+  }
+  throw new Error(`no ${name} in this game`);
+}
+
+describe("A reorganisation across a deadline", () => {
+  inTime("a commitment", "WrongPhase", async (w) => {
+    const taskId = await w.toTraining();
+    return { boundary: (await w.schedule(taskId)).trainingEnd, by: w.ada, send: () => w.commit(taskId, w.ada, good) };
+  });
+  inTime("a key", "WrongPhase", async (w) => {
+    const taskId = await w.toAwaitKey([[w.ada, good]]);
+    return { boundary: (await w.schedule(taskId)).keyDeadline, by: w.publisher, send: () => w.release(taskId) };
+  });
+  inTime("a vote on the test set", "WrongPhase", async (w) => {
+    const taskId = await w.toTestVote([[w.ada, good]]);
+    const vote = () => w.registry.connect(w.victor).voteTestSet(taskId);
+    return { boundary: (await w.schedule(taskId)).revealStart, by: w.victor, send: vote };
+  });
+  inTime("a reveal", "WrongPhase", async (w) => {
+    const taskId = await w.toReveal([[w.ada, good]]);
+    return { boundary: (await w.schedule(taskId)).revealEnd, by: w.ada, send: () => w.reveal(taskId, w.ada, good) };
+  });
+  inTime("a seal", "WrongPhase", async (w) => {
+    const taskId = await w.toSeal([[w.ada, good]]);
+    const seal = () => w.seal(taskId, w.victor, w.ada.address, good);
+    return { boundary: (await w.schedule(taskId)).sealDeadline, by: w.victor, send: seal };
+  });
+  inTime("an opening", "WrongPhase", async (w) => {
+    const taskId = await w.toSeal([[w.ada, good]]);
+    const { sealDeadline, openDeadline } = await w.schedule(taskId);
+    await networkHelpers.time.increaseTo(sealDeadline);
+    return { boundary: openDeadline, by: w.stranger, send: () => w.open(taskId, good) };
+  });
+  inTime("a challenge", "NotChallengeable", async (w) => {
+    const taskId = await disputable(w, honest);
+    const { windowEnd } = await w.registry.examinationOf(taskId);
+    const predictions = honest.labels;
+    const sent = () =>
+      w.arithmetic
+        .connect(w.stranger)
+        .challenge(taskId, SAMPLE, predictions.length, blocks(predictions), hexlify(predictions));
+    return { boundary: windowEnd, by: w.stranger, send: sent };
+  });
+  for (const name of [
+    "answerTrace",
+    "pickTensor",
+    "answerRows",
+    "pickRow",
+    "answerPositions",
+    "pickColumn",
+    "answerValues",
+    "prove",
+  ] as const) {
+    inTime(`${name} of a dispute`, "TooLate", (w) => untilMove(w, name));
+  }
+
+  inTurn("the end of a task without a key", "WrongPhase", async (w) => {
+    const taskId = await w.toAwaitKey([[w.ada, good]]);
+    return { boundary: (await w.schedule(taskId)).keyDeadline, by: w.stranger, send: () => w.advance(taskId) };
+  });
+  inTurn("the first examination", "WrongPhase", async (w) => {
+    const taskId = await w.toReveal([[w.ada, good]]);
+    await w.reveal(taskId, w.ada, good);
+    return { boundary: (await w.schedule(taskId)).revealEnd, by: w.stranger, send: () => w.advance(taskId) };
+  });
+  inTurn("the elimination of a candidate that nobody opened", "WrongPhase", async (w) => {
+    const taskId = await w.toSeal([[w.ada, good]]);
+    return { boundary: (await w.schedule(taskId)).openDeadline, by: w.stranger, send: () => w.advance(taskId) };
+  });
+  inTurn("a confirmation", "WrongPhase", async (w) => {
+    const taskId = await disputable(w, honest);
+    const { windowEnd } = await w.registry.examinationOf(taskId);
+    return { boundary: windowEnd, by: w.stranger, send: () => w.registry.confirm(taskId) };
+  });
+  inTurn("the loss of who was silent in a dispute", "TooEarly", async (w) => {
+    const taskId = await disputable(w, honest);
+    const id = await challenge(w, taskId, w.stranger, SAMPLE, honest.labels);
+    const { deadline } = await w.arithmetic.challengeOf(id);
+    return { boundary: deadline, by: w.max, send: () => w.arithmetic.connect(w.max).timeOut(id) };
+  });
+});
+
+describe("A reorganisation of a dispute", () => {
+  it("that takes a confirmation back leaves the false claim to be challenged on the other fork", async () => {
+    const w = await worldOfArithmetic();
+    const taskId = await disputable(w, lying);
+    const fork = await networkHelpers.takeSnapshot();
+    await at((await w.schedule(taskId)).windowEnd);
+    await w.registry.confirm(taskId);
+    await fork.restore();
+    const id = await challenge(w, taskId, w.stranger, SAMPLE, lying.labels);
+    for (const move of movesOf(id, lying, SAMPLE, { claimant: FALSE_LOGITS, own: TRUE })) await send(w, move);
+    expect(await stageOf(w, id)).to.equal("Refuted");
+    expect(await w.stateOf(taskId, w.ada)).to.equal("Eliminated");
+  });
+
+  it("in which challenges change places makes no challenger move in another's game", async () => {
+    const w = await worldOfArithmetic();
+    const taskId = await disputable(w, honest);
+    const fork = await networkHelpers.takeSnapshot();
+    const mine = await challenge(w, taskId, w.stranger, SAMPLE, honest.labels);
+    const moves = movesOf(mine, honest, SAMPLE, { claimant: TRUE, insists: place(FIRST) });
+    await fork.restore();
+    // On the other fork ben's challenge came first and has the number that the stranger's had.
+    await challenge(w, taskId, w.ben, SAMPLE, honest.labels);
+    expect(await challenge(w, taskId, w.stranger, SAMPLE, honest.labels)).to.equal(mine + 1n);
+    await send(w, moves[0]!);
+    expect(await ending(w, send(w, moves[1]!))).to.equal("NotYourMove");
+  });
+});
