@@ -2,57 +2,82 @@
 pragma solidity 0.8.30;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
-import {MerkleProof} from "@openzeppelin/contracts/utils/cryptography/MerkleProof.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {Credits} from "./Credits.sol";
 import {IPredictionDisputes} from "./interfaces/IDisputes.sol";
+import {IModelDisputes} from "./interfaces/IModelDisputes.sol";
+import {IPool} from "./interfaces/IPool.sol";
 import {ITaskRegistry} from "./interfaces/ITaskRegistry.sol";
-import {Arithmetic} from "./libraries/Arithmetic.sol";
+import {DisputeSteps} from "./libraries/DisputeSteps.sol";
 import {Hashing} from "./libraries/Hashing.sol";
-import {Networks, Operation, Step, TensorShape} from "./libraries/Networks.sol";
-import {Traces, Window} from "./libraries/Traces.sol";
+import {WellFormed} from "./libraries/WellFormed.sol";
 
 /// @title Disputes
-/// @notice See {IPredictionDisputes}. The contract holds challengers' bonds; candidates' bonds stay with the registry.
-contract Disputes is IPredictionDisputes, Credits {
-    /// @dev The challenges of one candidate.
+/// @notice See {IPredictionDisputes} and {IModelDisputes}. The contract holds challengers' bonds and demands' prices;
+/// candidates' bonds stay with the registry.
+contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
+    /// @dev The challenges and demands of one candidate.
     struct Candidate {
         // not decided, queued ones included
-        uint64 open;
-        uint64 running;
+        uint32 challenges;
+        uint8 runningChallenges;
+        uint32 demands;
+        uint8 runningDemands;
         // nothing else eliminates an opened candidate where there are disputes
-        bool refuted;
+        address refuter;
+        // until when what was published on demand can be challenged, and units of a published architecture be demanded
+        uint40 challengeableUntil;
+        uint40 demandableUntil;
     }
 
-    /// Challenges of one candidate whose clocks run at once: a claimant can answer so many in one period.
+    /// Challenges of one candidate whose clocks run at once, and as many demands: a claimant can answer so many in one
+    /// period.
     uint256 public constant RUNNING_CHALLENGES = 8;
+    /// @inheritdoc IModelDisputes
+    uint32 public constant OPENING = type(uint32).max;
     uint40 private constant MAX_ANSWER_PERIOD = 7 days;
 
     /// @inheritdoc IPredictionDisputes
     uint256 public immutable challengeBond;
     /// @inheritdoc IPredictionDisputes
     uint40 public immutable answerPeriod;
+    /// @inheritdoc IModelDisputes
+    uint256 public immutable demandPrice;
+    address private immutable _deployer;
 
     /// @inheritdoc IPredictionDisputes
     ITaskRegistry public registry;
     /// @inheritdoc IPredictionDisputes
     uint256 public challengeCount;
+    /// @inheritdoc IModelDisputes
+    uint256 public demandCount;
 
     mapping(uint256 challengeId => Challenge) private _challenges;
+    mapping(uint256 demandId => Demand) private _demands;
     mapping(uint256 taskId => mapping(address participant => Candidate)) private _candidates;
+    mapping(uint256 taskId => mapping(address participant => mapping(uint256 part => uint256))) private _demandOfPart;
+    /// @dev Who showed that the candidate's model is malformed.
+    mapping(uint256 taskId => mapping(address participant => address)) private _malformedBy;
+    mapping(uint256 taskId => mapping(address participant => mapping(address validator => bool))) private _slashed;
 
     /// @param challengeBond_ units of the asset; at least three times what answering costs
     /// @param answerPeriod_ seconds, 1 … 7 days
-    constructor(IERC20 asset_, uint256 challengeBond_, uint40 answerPeriod_) Credits(asset_) {
+    /// @param demandPrice_ units of the asset; at least what publishing a unit costs
+    constructor(IERC20 asset_, uint256 challengeBond_, uint40 answerPeriod_, uint256 demandPrice_) Credits(asset_) {
         if (challengeBond_ == 0) revert InvalidParameter("challengeBond");
         if (answerPeriod_ == 0 || answerPeriod_ > MAX_ANSWER_PERIOD) revert InvalidParameter("answerPeriod");
+        if (demandPrice_ == 0) revert InvalidParameter("demandPrice");
         challengeBond = challengeBond_;
         answerPeriod = answerPeriod_;
+        demandPrice = demandPrice_;
+        _deployer = msg.sender;
     }
 
     /// @notice Sets the registry, once; it names this contract as its disputes, and is deployed after it.
     function bind(ITaskRegistry registry_) external {
+        if (msg.sender != _deployer) revert OnlyDeployer();
         if (address(registry) != address(0)) revert AlreadyBound();
         if (registry_.disputes() != address(this) || registry_.asset() != asset) revert InvalidParameter("registry");
         registry = registry_;
@@ -68,11 +93,9 @@ contract Disputes is IPredictionDisputes, Credits {
         bytes32[] calldata blocks,
         bytes calldata block_
     ) external nonReentrant returns (uint256 challengeId) {
-        ITaskRegistry registry_ = registry;
-        if (address(registry_) == address(0)) revert NotBound();
-        ITaskRegistry.Examination memory examined = registry_.examinationOf(taskId);
-        // A late challenge would keep the window open for another one, and so for ever.
-        if (examined.openedAt == 0 || block.timestamp >= examined.windowEnd) revert NotChallengeable(taskId);
+        ITaskRegistry.Examination memory examined = _examined(taskId);
+        uint40 until = _candidates[taskId][examined.participant].challengeableUntil;
+        if (block.timestamp >= Math.max(examined.windowEnd, until)) revert NotChallengeable(taskId);
         // The result binds the count.
         if (keccak256(abi.encode(Hashing.RESULT, count, blocks)) != examined.result) revert HashMismatch();
         if (sample >= count) revert NoSuchSample(sample, count);
@@ -86,11 +109,11 @@ contract Disputes is IPredictionDisputes, Credits {
         own.prediction = uint8(block_[sample % Hashing.BLOCK_SIZE]);
         own.challenger = msg.sender;
         own.stage = Stage.Queued;
-        own.disputed = registry_.commitmentOf(taskId, examined.participant).modelRoot;
+        own.disputed = registry.modelRootOf(taskId, examined.participant);
         Candidate storage candidate = _candidates[taskId][examined.participant];
-        ++candidate.open;
+        ++candidate.challenges;
         emit Challenged(challengeId, taskId, examined.participant, msg.sender, sample, own.prediction);
-        if (candidate.running < RUNNING_CHALLENGES) _run(challengeId, own, candidate);
+        if (candidate.runningChallenges < RUNNING_CHALLENGES) _run(challengeId, own, candidate);
         _pull(msg.sender, challengeBond);
     }
 
@@ -100,7 +123,9 @@ contract Disputes is IPredictionDisputes, Credits {
         if (_isMoot(own)) return _giveBack(challengeId, own);
         if (own.stage != Stage.Queued) revert WrongStage(challengeId, own.stage);
         Candidate storage candidate = _candidateOf(own);
-        if (candidate.running >= RUNNING_CHALLENGES) revert OutOfRange(candidate.running, RUNNING_CHALLENGES);
+        if (candidate.runningChallenges >= RUNNING_CHALLENGES) {
+            revert OutOfRange(candidate.runningChallenges, RUNNING_CHALLENGES);
+        }
         _run(challengeId, own, candidate);
     }
 
@@ -119,15 +144,9 @@ contract Disputes is IPredictionDisputes, Credits {
     /// @inheritdoc IPredictionDisputes
     function answerTrace(uint256 challengeId, ModelOpening calldata model, Trace calldata trace) external nonReentrant {
         Challenge storage own = _move(challengeId, Stage.Trace);
-        Step[] memory steps = _steps(own.disputed, model);
-        _checkLength(trace.tensors.length, steps.length - 1);
-        _checkLength(trace.logits.length, model.architecture.classes);
-        uint256 largest = 0;
-        for (uint256 i = 1; i < trace.logits.length; ++i) {
-            if (trace.logits[i] > trace.logits[largest]) largest = i;
-        }
-        if (largest != own.prediction) revert WrongClass(largest, own.prediction);
-        own.trace = _hashOf(challengeId, trace);
+        // Nothing but the claimant's word binds a trace: a stranger's could be a lie about a model that is right.
+        if (msg.sender != own.participant && !_manages(own.participant)) revert NotYourMove(challengeId, msg.sender);
+        own.trace = DisputeSteps.show(own, challengeId, model, trace);
         emit TraceAnswered(challengeId, trace.tensors, trace.logits);
         _await(challengeId, own, Stage.Tensor);
     }
@@ -169,17 +188,8 @@ contract Disputes is IPredictionDisputes, Credits {
         uint16 step
     ) external nonReentrant {
         Challenge storage own = _move(challengeId, Stage.Tensor);
-        _checkHash(_hashOf(challengeId, trace), own.trace);
-        Step[] memory steps = _steps(own.disputed, model);
-        if (step >= steps.length) revert OutOfRange(step, steps.length);
-        own.step = step;
-        if (step == steps.length - 1) return _await(challengeId, own, Stage.Proof);
-        TensorShape memory shape = steps[step].output;
-        own.height = uint16(shape.height);
-        own.width = uint16(shape.width);
-        own.positionBytes = uint32(shape.channels * shape.valueBytes);
-        own.disputed = trace.tensors[step];
-        _await(challengeId, own, Stage.Rows);
+        bool logits = DisputeSteps.pick(own, challengeId, model, trace, step);
+        _await(challengeId, own, logits ? Stage.Proof : Stage.Rows);
     }
 
     /// @inheritdoc IPredictionDisputes
@@ -201,27 +211,124 @@ contract Disputes is IPredictionDisputes, Credits {
     /// @inheritdoc IPredictionDisputes
     function prove(uint256 challengeId, Computation calldata c) external nonReentrant {
         Challenge storage own = _move(challengeId, Stage.Proof);
-        _checkHash(_hashOf(challengeId, c.trace), own.trace);
-        Step[] memory steps = _steps(registry.commitmentOf(own.taskId, own.participant).modelRoot, c.model);
-        Step memory step = steps[own.step];
-        if (c.channel >= step.output.channels) revert OutOfRange(c.channel, step.output.channels);
-        uint256 from = own.kernelRow;
-        // The value is chosen with the first part.
-        if (from > 0 && c.channel != own.channel) revert OutOfRange(c.channel, own.channel);
-        uint256 to = c.toKernelRow;
-        if (to <= from || to > step.windowHeight) revert OutOfRange(to, step.windowHeight);
-        // Only a linear step is long enough to be computed in parts.
-        if (step.operation != Operation.Linear && to != step.windowHeight) revert OutOfRange(to, step.windowHeight);
+        (bool decided, int256 claimed, int256 computed) = DisputeSteps.compute(own, challengeId, registry, c);
+        // The parts share one clock, or a challenger could hold the candidate up by one kernel row at a time.
+        if (decided) _decide(challengeId, own, computed != claimed, claimed, computed);
+        else emit Moved(challengeId, Stage.Proof, own.deadline);
+    }
 
-        int256 computed = _compute(own, c, steps, step, from, to);
-        if (to < step.windowHeight) {
-            own.channel = c.channel;
-            own.kernelRow = uint16(to);
-            own.sum = SafeCast.toInt64(computed);
-            return _await(challengeId, own, Stage.Proof);
+    // ————— Malformed models —————
+
+    /// @inheritdoc IModelDisputes
+    function showMalformedArchitecture(
+        uint256 taskId,
+        ModelOpening calldata model,
+        SpaceOpening calldata space,
+        TestOpening calldata test
+    ) external nonReentrant {
+        (address participant, bytes32 modelRoot) = _opened(taskId);
+        uint8 found = WellFormed.malformedArchitecture(address(registry), taskId, modelRoot, model, space, test);
+        _refuteMalformed(taskId, participant, Malformation(found));
+    }
+
+    /// @inheritdoc IModelDisputes
+    function showMalformedUnit(
+        uint256 taskId,
+        ModelOpening calldata model,
+        uint32 layer,
+        uint32 index,
+        UnitOpening calldata unit
+    ) external nonReentrant {
+        (address participant, bytes32 modelRoot) = _opened(taskId);
+        uint8 found = WellFormed.malformedUnit(modelRoot, model, layer, index, unit);
+        _refuteMalformed(taskId, participant, Malformation(found));
+    }
+
+    // ————— Availability —————
+
+    /// @inheritdoc IModelDisputes
+    function demand(uint256 taskId, uint32 layer, uint32 index) external nonReentrant returns (uint256 demandId) {
+        ITaskRegistry.Examination memory examined = _examined(taskId);
+        address participant = examined.participant;
+        uint40 until = _candidates[taskId][participant].demandableUntil;
+        if (block.timestamp >= Math.max(examined.windowEnd, until)) revert NotChallengeable(taskId);
+        if (layer == OPENING && index != 0) revert OutOfRange(index, 1);
+        uint256 part = (uint256(layer) << 32) | index;
+        demandId = _demandOfPart[taskId][participant][part];
+        if (demandId != 0) revert AlreadyDemanded(demandId);
+        demandId = ++demandCount;
+        _demandOfPart[taskId][participant][part] = demandId;
+        Demand storage own = _demands[demandId];
+        own.taskId = SafeCast.toUint64(taskId);
+        own.participant = participant;
+        own.challenger = msg.sender;
+        own.stage = DemandStage.Queued;
+        own.layer = layer;
+        own.index = index;
+        Candidate storage candidate = _candidates[taskId][participant];
+        ++candidate.demands;
+        emit Demanded(demandId, taskId, participant, msg.sender, layer, index);
+        if (candidate.runningDemands < RUNNING_CHALLENGES) _runDemand(demandId, own, candidate);
+        _pull(msg.sender, demandPrice);
+    }
+
+    /// @inheritdoc IModelDisputes
+    function answerModel(uint256 demandId, ModelOpening calldata model) external nonReentrant {
+        Demand storage own = _answerable(demandId);
+        if (own.layer != OPENING) revert NoSuchUnit(own.layer, own.index);
+        WellFormed.checkModel(registry.modelRootOf(own.taskId, own.participant), model);
+        emit ModelShown(demandId, model);
+        _answered(demandId, own);
+    }
+
+    /// @inheritdoc IModelDisputes
+    function answerUnit(
+        uint256 demandId,
+        ModelOpening calldata model,
+        UnitOpening calldata unit
+    ) external nonReentrant {
+        Demand storage own = _answerable(demandId);
+        if (own.layer == OPENING) revert NoSuchUnit(own.layer, own.index);
+        bytes32 modelRoot = registry.modelRootOf(own.taskId, own.participant);
+        if (WellFormed.checkUnit(modelRoot, model, own.layer, own.index, unit)) emit UnitShown(demandId, unit);
+        _answered(demandId, own);
+    }
+
+    /// @inheritdoc IModelDisputes
+    function expireDemand(uint256 demandId) external nonReentrant {
+        Demand storage own = _demands[demandId];
+        DemandStage stage = own.stage;
+        if (stage != DemandStage.Queued && stage != DemandStage.Open) revert WrongDemandStage(demandId, stage);
+        Candidate storage candidate = _candidates[own.taskId][own.participant];
+        bool moot = candidate.refuter != address(0);
+        if (!moot && stage == DemandStage.Queued) {
+            if (candidate.runningDemands >= RUNNING_CHALLENGES) {
+                revert OutOfRange(candidate.runningDemands, RUNNING_CHALLENGES);
+            }
+            return _runDemand(demandId, own, candidate);
         }
-        int256 claimed = _claimed(own, c, steps.length, step);
-        _decide(challengeId, own, computed != claimed, claimed, computed);
+        if (!moot && block.timestamp < own.deadline) revert DemandRunning(demandId, own.deadline);
+        _closeDemand(demandId, own, moot ? DemandStage.Moot : DemandStage.Failed);
+        _credit(own.challenger, demandPrice, CreditReason.DemandPrice, own.taskId);
+        if (!moot) _refute(own.taskId, own.participant, own.challenger);
+    }
+
+    // ————— Validators —————
+
+    /// @inheritdoc IModelDisputes
+    function slashValidator(uint256 taskId, address participant, address validator) external nonReentrant {
+        address refuter = _malformedBy[taskId][participant];
+        bytes32 commitment = registry.commitmentOf(taskId, participant).hash;
+        bytes32 made = registry.sealOf(taskId, participant, validator).seal;
+        // A malformed model's true result is the zero result.
+        bytes32 truth = Hashing.validatorSealOf(address(registry), taskId, commitment, validator, 0);
+        if (refuter == address(0) || made == 0 || made == truth || _slashed[taskId][participant][validator]) {
+            revert NotSlashable(taskId, participant, validator);
+        }
+        _slashed[taskId][participant][validator] = true;
+        uint256 amount = registry.stake().slash(validator, refuter);
+        if (amount == 0) revert NotSlashable(taskId, participant, validator);
+        emit ValidatorSlashed(taskId, participant, validator, amount);
     }
 
     // ————— Views —————
@@ -232,120 +339,57 @@ contract Disputes is IPredictionDisputes, Credits {
     }
 
     /// @inheritdoc IPredictionDisputes
+    function expectChallenge(uint256 challengeId, address challenger, uint32 sample) external view {
+        Challenge storage own = _challenges[challengeId];
+        if (own.challenger != challenger || own.sample != sample) revert WrongStage(challengeId, own.stage);
+    }
+
+    /// @inheritdoc IPredictionDisputes
     function openChallenges(uint256 taskId, address participant) external view returns (uint256) {
-        return _candidates[taskId][participant].open;
+        return _candidates[taskId][participant].challenges;
+    }
+
+    /// @inheritdoc IModelDisputes
+    function demandOf(uint256 demandId) external view returns (Demand memory) {
+        return _demands[demandId];
+    }
+
+    /// @inheritdoc IModelDisputes
+    function openDemands(uint256 taskId, address participant) external view returns (uint256) {
+        return _candidates[taskId][participant].demands;
     }
 
     function isContested(uint256 taskId, address participant) external view returns (bool) {
-        return _candidates[taskId][participant].open > 0;
+        Candidate storage candidate = _candidates[taskId][participant];
+        return candidate.challenges > 0 || candidate.demands > 0 || block.timestamp < candidate.challengeableUntil;
     }
 
-    // ————— Computation —————
+    // ————— Guards —————
 
-    /// @dev The value, or before the last kernel row the sum so far.
-    function _compute(
-        Challenge storage own,
-        Computation calldata c,
-        Step[] memory steps,
-        Step memory step,
-        uint256 from,
-        uint256 to
-    ) private view returns (int256) {
-        uint256 index = own.step;
-        TensorShape memory input = index == 0 ? Networks.pixels(c.model.architecture) : steps[index - 1].output;
-        Window memory window = Traces.window(step, input, own.row, own.column, from, to);
-        if (index > 0) Traces.verify(c.input, c.trace.tensors[index - 1], input, window);
-        if (step.operation == Operation.MaxPool) {
-            return int256(Arithmetic.largest(input, c.channel, c.input.values));
-        }
-        if (step.operation == Operation.Sum) return int256(Arithmetic.total(input, c.channel, c.input.values));
-        int256 sum = own.sum + _weighted(own, c, step, input, window);
-        if (to < step.windowHeight) return sum;
-        sum += c.unit.bias;
-        return step.requantised ? int256(Arithmetic.requantise(sum, step.shift, step.max)) : sum;
+    /// @dev The examined candidate, opened.
+    function _examined(uint256 taskId) private view returns (ITaskRegistry.Examination memory examined) {
+        if (address(registry) == address(0)) revert NotBound();
+        examined = registry.examinationOf(taskId);
+        if (examined.openedAt == 0) revert NotChallengeable(taskId);
     }
 
-    /// @dev What the given kernel rows add to the accumulator.
-    function _weighted(
-        Challenge storage own,
-        Computation calldata c,
-        Step memory step,
-        TensorShape memory input,
-        Window memory window
-    ) private view returns (int256) {
-        _verifyUnit(c, step, input, window);
-        bytes calldata weights = c.unit.weights;
-        if (own.step > 0) return Arithmetic.partialSum(step, input, window, c.input.values, weights);
-        _verifySample(own, c);
-        return Arithmetic.partialSumOfPixels(step, input, window, c.sample.pixels, weights);
+    /// @dev The same; whether its task has ended is for {ITaskRegistry-refute} to say.
+    function _opened(uint256 taskId) private view returns (address participant, bytes32 modelRoot) {
+        participant = _examined(taskId).participant;
+        modelRoot = registry.modelRootOf(taskId, participant);
     }
 
-    /// @dev What the claimant says that the value is.
-    function _claimed(
-        Challenge storage own,
-        Computation calldata c,
-        uint256 steps,
-        Step memory step
-    ) private view returns (int256) {
-        if (own.step == steps - 1) return c.trace.logits[c.channel];
-        _checkHash(keccak256(c.claimed), own.disputed);
-        return int256(Arithmetic.valueAt(c.claimed, c.channel, step.output.valueBytes));
+    /// @dev A pool is a contract, and acts by its manager.
+    function _manages(address participant) private view returns (bool) {
+        return participant.code.length > 0 && IPool(participant).manager() == msg.sender;
     }
 
-    /// @dev The weights are those of the kernel rows that lie on the tensor, of unit `channel` of the step's layer.
-    function _verifyUnit(
-        Computation calldata c,
-        Step memory step,
-        TensorShape memory input,
-        Window memory window
-    ) private pure {
-        UnitOpening calldata unit = c.unit;
-        _checkLength(unit.rows.length, step.windowHeight);
-        uint256 size = 2 * step.windowWidth * input.channels;
-        uint256 rows = window.bottom - window.top;
-        _checkLength(unit.weights.length, rows * size);
-        for (uint256 i = 0; i < rows; ++i) {
-            _checkHash(keccak256(unit.weights[i * size:(i + 1) * size]), unit.rows[window.rowsBefore + i]);
-        }
-        bytes32 leaf = keccak256(abi.encode(Hashing.UNIT, uint32(step.layer), uint32(c.channel), unit.bias, unit.rows));
-        if (!MerkleProof.verifyCalldata(unit.siblings, c.model.unitsRoot, leaf)) revert HashMismatch();
-    }
-
-    function _verifySample(Challenge storage own, Computation calldata c) private view {
-        SampleOpening calldata sample = c.sample;
-        ITaskRegistry.TaskParams memory params = registry.taskOf(own.taskId).params;
-        _checkLength(
-            sample.pixels.length,
-            uint256(c.model.architecture.height) * c.model.architecture.width * c.model.architecture.channels
-        );
-        bytes32 root = keccak256(
-            abi.encode(
-                Hashing.TEST,
-                params.testCount,
-                c.model.architecture.height,
-                c.model.architecture.width,
-                c.model.architecture.channels,
-                c.model.architecture.classes,
-                sample.labels,
-                sample.samplesRoot
-            )
-        );
-        _checkHash(root, params.testRoot);
-        bytes32 leaf = keccak256(abi.encode(Hashing.SAMPLE, own.sample, keccak256(sample.pixels)));
-        if (!MerkleProof.verifyCalldata(sample.siblings, sample.samplesRoot, leaf)) revert HashMismatch();
-    }
-
-    /// @dev The steps of the candidate's own architecture.
-    function _steps(bytes32 modelRoot, ModelOpening calldata model) private pure returns (Step[] memory) {
-        bytes32 root = keccak256(
-            abi.encode(Hashing.MODEL, Networks.hash(model.architecture), model.units, model.unitsRoot)
-        );
-        _checkHash(root, modelRoot);
-        return Networks.steps(model.architecture);
-    }
-
-    function _hashOf(uint256 challengeId, Trace calldata trace) private pure returns (bytes32) {
-        return keccak256(abi.encode(Hashing.TRACE, challengeId, trace.tensors, trace.logits));
+    /// @dev The demand, where it is open, its candidate still stands, and its clock has not run out.
+    function _answerable(uint256 demandId) private view returns (Demand storage own) {
+        own = _demands[demandId];
+        bool moot = _candidates[own.taskId][own.participant].refuter != address(0);
+        if (own.stage != DemandStage.Open || moot) revert WrongDemandStage(demandId, own.stage);
+        if (block.timestamp >= own.deadline) revert DemandOver(demandId, own.deadline);
     }
 
     /// @dev The hash at an index of the hashes that were answered.
@@ -373,7 +417,7 @@ contract Disputes is IPredictionDisputes, Credits {
     }
 
     function _run(uint256 challengeId, Challenge storage own, Candidate storage candidate) private {
-        ++candidate.running;
+        ++candidate.runningChallenges;
         _await(challengeId, own, Stage.Trace);
     }
 
@@ -389,8 +433,7 @@ contract Disputes is IPredictionDisputes, Credits {
         emit Decided(challengeId, own.stage, claimed, computed);
         if (refuted) {
             _credit(own.challenger, challengeBond, CreditReason.ChallengeBond, own.taskId);
-            _candidateOf(own).refuted = true;
-            registry.refute(own.taskId, own.participant, own.challenger);
+            _refute(own.taskId, own.participant, own.challenger);
         } else {
             uint256 half = challengeBond / 2;
             _credit(own.participant, half, CreditReason.ChallengeWon, own.taskId);
@@ -407,15 +450,56 @@ contract Disputes is IPredictionDisputes, Credits {
 
     function _close(Challenge storage own, Stage outcome) private {
         Candidate storage candidate = _candidateOf(own);
-        if (own.stage != Stage.Queued) --candidate.running;
-        --candidate.open;
+        if (own.stage != Stage.Queued) --candidate.runningChallenges;
+        --candidate.challenges;
         own.stage = outcome;
         own.deadline = 0;
     }
 
+    function _refute(uint256 taskId, address participant, address refuter) private {
+        _candidates[taskId][participant].refuter = refuter;
+        registry.refute(taskId, participant, refuter);
+    }
+
+    function _refuteMalformed(uint256 taskId, address participant, Malformation found) private {
+        if (found == Malformation.None) revert NotMalformed();
+        _malformedBy[taskId][participant] = msg.sender;
+        emit ModelRefuted(taskId, participant, msg.sender, found);
+        _refute(taskId, participant, msg.sender);
+    }
+
+    function _runDemand(uint256 demandId, Demand storage own, Candidate storage candidate) private {
+        ++candidate.runningDemands;
+        own.stage = DemandStage.Open;
+        own.deadline = uint40(block.timestamp) + answerPeriod;
+        emit DemandMoved(demandId, DemandStage.Open, own.deadline);
+    }
+
+    /// @dev Half the price pays for what was published; half is burned, so that demands of friends cost.
+    function _answered(uint256 demandId, Demand storage own) private {
+        _closeDemand(demandId, own, DemandStage.Answered);
+        // Published at the last second, it would be known too late to be challenged; but no challenge, and no demand but
+        // the one for the architecture, makes time for another one, or there would be no end.
+        Candidate storage candidate = _candidates[own.taskId][own.participant];
+        candidate.challengeableUntil = uint40(block.timestamp) + answerPeriod;
+        if (own.layer == OPENING) candidate.demandableUntil = candidate.challengeableUntil;
+        uint256 half = demandPrice / 2;
+        _credit(own.participant, half, CreditReason.DemandAnswered, own.taskId);
+        _burn(demandPrice - half, BurnReason.DemandPrice, own.taskId);
+    }
+
+    function _closeDemand(uint256 demandId, Demand storage own, DemandStage outcome) private {
+        Candidate storage candidate = _candidates[own.taskId][own.participant];
+        if (own.stage == DemandStage.Open) --candidate.runningDemands;
+        --candidate.demands;
+        own.stage = outcome;
+        own.deadline = 0;
+        emit DemandMoved(demandId, outcome, 0);
+    }
+
     function _isMoot(Challenge storage own) private view returns (bool) {
         Stage stage = own.stage;
-        return stage >= Stage.Queued && stage <= Stage.Proof && _candidateOf(own).refuted;
+        return stage >= Stage.Queued && stage <= Stage.Proof && _candidateOf(own).refuter != address(0);
     }
 
     function _candidateOf(Challenge storage own) private view returns (Candidate storage) {

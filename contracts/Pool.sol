@@ -10,6 +10,7 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {BitMaps} from "@openzeppelin/contracts/utils/structs/BitMaps.sol";
 
 import {Credits} from "./Credits.sol";
+import {ICredits} from "./interfaces/ICredits.sol";
 import {IDisputes} from "./interfaces/IDisputes.sol";
 import {IPool} from "./interfaces/IPool.sol";
 import {ITaskRegistry} from "./interfaces/ITaskRegistry.sol";
@@ -169,6 +170,17 @@ contract Pool is IPool, Credits, EIP712, Initializable {
     // ————— Anyone —————
 
     /// @inheritdoc IPool
+    function collectDisputes() external nonReentrant returns (uint256 amount) {
+        if (address(_disputes) == address(0)) return 0;
+        ICredits disputes = ICredits(address(_disputes));
+        amount = disputes.creditOf(address(this));
+        float += amount;
+        owed += amount;
+        emit DisputesCollected(amount);
+        _withdrawFrom(disputes, amount);
+    }
+
+    /// @inheritdoc IPool
     function collect(uint256 taskId) external nonReentrant {
         Account storage account = _accountIn(taskId, SplitPhase.Committed);
         ITaskRegistry.Settlement memory settlement = registry.settlementOf(taskId, address(this));
@@ -183,10 +195,7 @@ contract Pool is IPool, Credits, EIP712, Initializable {
         emit Collected(taskId, bonds, reward);
 
         // Exactly this task's money: what others brought stays in the registry until they are collected.
-        uint256 before = asset.balanceOf(address(this));
-        registry.withdrawTo(address(this), bonds + reward);
-        uint256 received = asset.balanceOf(address(this)) - before;
-        if (received != bonds + reward) revert InexactTransfer(bonds + reward, received);
+        _withdrawFrom(registry, bonds + reward);
     }
 
     /// @inheritdoc IPool
@@ -559,6 +568,13 @@ contract Pool is IPool, Credits, EIP712, Initializable {
     function _takeFloat(uint256 amount) private {
         if (amount > float) revert InsufficientFloat(float, amount);
         float -= amount;
+    }
+
+    function _withdrawFrom(ICredits from, uint256 amount) private {
+        uint256 before = asset.balanceOf(address(this));
+        from.withdrawTo(address(this), amount);
+        uint256 received = asset.balanceOf(address(this)) - before;
+        if (received != amount) revert InexactTransfer(amount, received);
     }
 
     /// @dev Books what the registry just took: only the float may pay for the manager's acts.

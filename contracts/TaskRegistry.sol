@@ -273,6 +273,12 @@ contract TaskRegistry is ITaskRegistry, Credits {
     }
 
     /// @inheritdoc ITaskRegistry
+    function testSetOf(uint256 taskId) external view returns (uint32 count, bytes32 root) {
+        TaskParams storage params = _tasks[taskId].params;
+        return (params.testCount, params.testRoot);
+    }
+
+    /// @inheritdoc ITaskRegistry
     function scheduleOf(uint256 taskId) external view returns (Schedule memory) {
         return _tasks[taskId].schedule;
     }
@@ -293,6 +299,11 @@ contract TaskRegistry is ITaskRegistry, Credits {
     /// @inheritdoc ITaskRegistry
     function commitmentOf(uint256 taskId, address participant) external view returns (Commitment memory) {
         return _commitments[taskId][participant];
+    }
+
+    /// @inheritdoc ITaskRegistry
+    function modelRootOf(uint256 taskId, address participant) external view returns (bytes32) {
+        return _commitments[taskId][participant].modelRoot;
     }
 
     /// @inheritdoc ITaskRegistry

@@ -6,6 +6,7 @@ import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {Credits} from "./Credits.sol";
+import {ITaskRegistry} from "./interfaces/ITaskRegistry.sol";
 import {IValidatorStake} from "./interfaces/IValidatorStake.sol";
 
 /// @title Validators' stake
@@ -21,6 +22,10 @@ contract ValidatorStake is IValidatorStake, Credits {
 
     /// @inheritdoc IValidatorStake
     uint256 public immutable unbondingPeriod;
+    address private immutable _deployer;
+
+    /// @inheritdoc IValidatorStake
+    ITaskRegistry public registry;
 
     mapping(address validator => Checkpoints.Trace208) private _stakes;
     Checkpoints.Trace208 private _total;
@@ -33,6 +38,7 @@ contract ValidatorStake is IValidatorStake, Credits {
             revert InvalidUnbondingPeriod(unbondingPeriod_);
         }
         unbondingPeriod = unbondingPeriod_;
+        _deployer = msg.sender;
     }
 
     // ————— Calls —————
@@ -73,6 +79,29 @@ contract ValidatorStake is IValidatorStake, Credits {
         if (block.timestamp < readyAt) revert StillUnbonding(readyAt);
         _credit(msg.sender, amount, CreditReason.Stake, 0);
         emit UnbondingFinished(msg.sender, amount);
+    }
+
+    // ————— The registry and its disputes —————
+
+    /// @inheritdoc IValidatorStake
+    function bind(ITaskRegistry registry_) external {
+        if (msg.sender != _deployer) revert OnlyDeployer();
+        if (address(registry) != address(0)) revert AlreadyBound();
+        if (registry_.stake() != this) revert WrongRegistry(registry_);
+        registry = registry_;
+    }
+
+    /// @inheritdoc IValidatorStake
+    function slash(address validator, address recipient) external nonReentrant returns (uint256 amount) {
+        if (address(registry) == address(0) || msg.sender != registry.disputes()) revert OnlyDisputes();
+        uint256 active = stakeOf(validator);
+        amount = active + unbondingOf[validator].amount;
+        delete unbondingOf[validator];
+        if (active > 0) _record(validator, 0, totalStake() - active);
+        uint256 half = amount / 2;
+        emit Slashed(validator, recipient, amount);
+        _credit(recipient, half, CreditReason.StakeSlashed, 0);
+        _burn(amount - half, BurnReason.ValidatorStake, 0);
     }
 
     // ————— Views —————

@@ -19,7 +19,7 @@ const STAKE = "contracts/ValidatorStake.sol/ValidatorStake";
 
 /** A contract, and the contracts it calls: their errors come through it, and a caller must be able to read them. */
 const CONTRACTS: Record<string, readonly [own: string, ...called: string[]]> = {
-  disputesAbi: [DISPUTES, REGISTRY, ASSET],
+  disputesAbi: [DISPUTES, REGISTRY, STAKE, ASSET],
   localAssetAbi: [ASSET],
   poolAbi: [POOL, REGISTRY, STAKE, ASSET],
   poolFactoryAbi: [FACTORY, POOL, ASSET],
@@ -33,7 +33,9 @@ const ENUMS: Record<string, readonly [file: string, name: string]> = {
   CHALLENGE_STAGES: ["IDisputes", "Stage"],
   COMMITMENT_STATES: ["ITaskRegistry", "CommitmentState"],
   CREDIT_REASONS: ["ICredits", "CreditReason"],
+  DEMAND_STAGES: ["IModelDisputes", "DemandStage"],
   ELIMINATIONS: ["ITaskRegistry", "Elimination"],
+  MALFORMATIONS: ["IModelDisputes", "Malformation"],
   OBJECTION_KINDS: ["IPool", "ObjectionKind"],
   OBJECTION_STATES: ["IPool", "ObjectionState"],
   PHASES: ["ITaskRegistry", "Phase"],

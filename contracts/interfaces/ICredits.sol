@@ -46,7 +46,13 @@ interface ICredits {
         /// a challenger's bond, back where its challenge was right or became pointless
         ChallengeBond,
         /// half the bond of a challenge that was wrong, to the claimant
-        ChallengeWon
+        ChallengeWon,
+        /// the price of a demand that failed or became pointless, back to who paid it
+        DemandPrice,
+        /// half the price of a demand that was answered, to the claimant
+        DemandAnswered,
+        /// half the stake of a validator with a false seal, to the refuter
+        StakeSlashed
     }
 
     /// @notice Why an amount was burned. Burned amounts stay in the contract, owned by nobody, since tokens may refuse
@@ -65,7 +71,11 @@ interface ICredits {
         /// half the bond of a demand that was answered
         ObjectionBond,
         /// half the bond of a challenge that was wrong
-        ChallengeBond
+        ChallengeBond,
+        /// half the price of a demand that was answered
+        DemandPrice,
+        /// half the stake of a validator with a false seal
+        ValidatorStake
     }
 
     // ————— Events —————

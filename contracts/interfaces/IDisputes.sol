@@ -9,7 +9,8 @@ import {ITaskRegistry} from "./ITaskRegistry.sol";
 /// @notice The contract behind this interface decides by arithmetic; it tells the registry of a refuted candidate by
 /// {ITaskRegistry-refute}, and a pool of a refuted split by {IPool-refuteSplit}.
 interface IDisputes {
-    /// @notice Whether a challenge or a demand against the candidate is queued or running: nothing is confirmed then.
+    /// @notice Whether a challenge or a demand against the candidate is queued or running, or what was published on demand
+    /// may still be challenged: nothing is confirmed then.
     /// Of a pool that has won the task, whether one against its split is: nothing is claimed then.
     function isContested(uint256 taskId, address participant) external view returns (bool);
 }
@@ -147,8 +148,9 @@ interface IPredictionDisputes is IDisputes {
     /// @param computed what the chain computed; 0 where a clock ran out
     event Decided(uint256 indexed challengeId, Stage outcome, int256 claimed, int256 computed);
 
-    /// @notice The registry is set once, by one that names this contract as its disputes.
+    /// @notice The registry is set once, by who deployed this contract.
     error AlreadyBound();
+    error OnlyDeployer();
     error NotBound();
     /// @notice A parameter of the deployment is out of its range.
     error InvalidParameter(string parameter);
@@ -167,8 +169,11 @@ interface IPredictionDisputes is IDisputes {
     /// @notice The largest logit, the lowest index winning a tie, is not that of the claimed class.
     error WrongClass(uint256 largest, uint256 claimed);
     error OutOfRange(uint256 given, uint256 limit);
+    /// @notice Sizes or bits of the architecture are out of their ranges: no value of such a model is defined.
+    error MalformedArchitecture();
 
-    /// @notice Challenges the prediction of a sample. The bond is pulled from the caller.
+    /// @notice Challenges the prediction of a sample: before the window ends, or within an answer period after a part of
+    /// the model was published on demand. The bond is pulled from the caller.
     /// @param count samples of the test set
     /// @param blocks the hashes of all blocks of the opened predictions
     /// @param block_ the predictions of the sample's block, one byte each
@@ -180,7 +185,8 @@ interface IPredictionDisputes is IDisputes {
         bytes calldata block_
     ) external returns (uint256 challengeId);
 
-    /// @notice First answer: what the model makes of the sample.
+    /// @notice First answer: what the model makes of the sample. Only from the claimant, or where that is a pool from its
+    /// manager: everything later is bound by this one, and it by nothing, so a stranger could answer falsely.
     function answerTrace(uint256 challengeId, ModelOpening calldata model, Trace calldata trace) external;
 
     /// @notice Names the first wrong tensor, or behind the last one a wrong logit.
@@ -200,7 +206,7 @@ interface IPredictionDisputes is IDisputes {
     /// @notice Fourth answer: the position's values, big-endian.
     function answerValues(uint256 challengeId, bytes calldata values) external;
 
-    /// @notice Computes the disputed value, or a part of its sum; the last part decides.
+    /// @notice Computes the disputed value, or a part of its sum; the last part decides. All parts share one clock.
     function prove(uint256 challengeId, Computation calldata computation) external;
 
     /// @notice Decides a challenge whose clock has run out against the side whose move it was. Anyone may call.
@@ -209,6 +215,10 @@ interface IPredictionDisputes is IDisputes {
     /// @notice Starts the clock of a queued challenge for which there is room, or gives the bond of one back whose
     /// candidate has been refuted. Anyone may call.
     function advance(uint256 challengeId) external;
+
+    /// @notice Reverts unless the challenge is that challenger's of that sample. Sent with an answer, in one `multicall`, it
+    /// keeps the answer from a challenge that took the number after a reorganisation of the chain.
+    function expectChallenge(uint256 challengeId, address challenger, uint32 sample) external view;
 
     function challengeOf(uint256 challengeId) external view returns (Challenge memory);
 

@@ -170,6 +170,8 @@ interface IPool is ICredits {
     /// @notice The pool committed to a task for the first time, under these terms.
     event TaskEntered(uint256 indexed taskId, uint16 feeBps, address indexed receiptKey);
     event Collected(uint256 indexed taskId, uint256 bonds, uint256 reward);
+    /// @notice What disputes owed the pool went to the float.
+    event DisputesCollected(uint256 amount);
     event SplitPosted(uint256 indexed taskId, bytes32 root, uint8 depth, uint32 count, uint128 sum, bytes sharesCid);
     event Claimed(uint256 indexed taskId, uint32 index, address indexed miner, uint128 points, uint256 amount);
     event ReceiptSubmitted(uint256 indexed taskId, address indexed miner, uint64 sequence, uint128 points);
@@ -258,6 +260,11 @@ interface IPool is ICredits {
     function postSplit(uint256 taskId, Split calldata split, bytes calldata sharesCid) external;
 
     // ————— Anyone —————
+
+    /// @notice Takes what the disputes contract owes the pool as a claimant, bonds of challengers that were wrong and
+    /// prices of demands, to the float: it is the manager's machine that answered, and its float that stood for the
+    /// model. Nothing happens where there is nothing, or the deployment has no disputes.
+    function collectDisputes() external returns (uint256 amount);
 
     /// @notice Takes what an ended task owes the pool: bonds go to the float, the reward to the task's account.
     function collect(uint256 taskId) external;

@@ -500,6 +500,9 @@ interface ITaskRegistry is ICredits {
 
     function taskOf(uint256 taskId) external view returns (TaskView memory);
 
+    /// @notice Of {taskOf} the test set alone: its samples' number and its root.
+    function testSetOf(uint256 taskId) external view returns (uint32 count, bytes32 root);
+
     function scheduleOf(uint256 taskId) external view returns (Schedule memory);
 
     /// @notice Difficulty over reward, by which miners choose: the lowest is the least work per reward. Difficulty is in
@@ -513,6 +516,9 @@ interface ITaskRegistry is ICredits {
     // ————— Views: participants and validation —————
 
     function commitmentOf(uint256 taskId, address participant) external view returns (Commitment memory);
+
+    /// @notice Of {commitmentOf} the model's root alone: what disputes read in every game.
+    function modelRootOf(uint256 taskId, address participant) external view returns (bytes32);
 
     function examinationOf(uint256 taskId) external view returns (Examination memory);
 

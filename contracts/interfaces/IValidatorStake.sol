@@ -2,6 +2,7 @@
 pragma solidity 0.8.30;
 
 import {ICredits} from "./ICredits.sol";
+import {ITaskRegistry} from "./ITaskRegistry.sol";
 
 /// @title Validators' stake
 /// @notice Anyone may stake. Stake counts from the second it arrives and stops counting at once when its unbonding
@@ -17,6 +18,8 @@ interface IValidatorStake is ICredits {
     event UnbondingCancelled(address indexed validator, uint256 amount, uint256 active);
     /// @notice The unbonded `amount` was credited to `validator`.
     event UnbondingFinished(address indexed validator, uint256 amount);
+    /// @notice The disputes took all that `validator` had, active and unbonding; half of it went to `recipient`.
+    event Slashed(address indexed validator, address indexed recipient, uint256 amount);
 
     // ————— Errors —————
 
@@ -34,6 +37,13 @@ interface IValidatorStake is ICredits {
     error NotYetKnown(uint256 time);
     /// @notice An unbonding period is from 1 second to 365 days.
     error InvalidUnbondingPeriod(uint256 seconds_);
+    /// @notice The registry is set once, by who deployed this contract.
+    error AlreadyBound();
+    error OnlyDeployer();
+    /// @notice The registry has its stake elsewhere.
+    error WrongRegistry(ITaskRegistry registry);
+    /// @notice Only the registry's disputes may slash.
+    error OnlyDisputes();
 
     // ————— Calls —————
 
@@ -50,10 +60,23 @@ interface IValidatorStake is ICredits {
     /// @notice Credits the caller's unbonded stake once its period is over.
     function finishUnbonding() external;
 
+    /// @notice Sets the registry whose disputes may slash, once. Whoever stakes before sees nobody there, and should ask
+    /// who deployed the contract.
+    function bind(ITaskRegistry registry_) external;
+
+    /// @notice Takes all of a validator's stake, active and unbonding: half is credited to `recipient`, half is burned.
+    /// It stops counting now; in tasks that took it on record before, its votes and seals keep their weight. Only for
+    /// the registry's disputes.
+    /// @return amount what was taken
+    function slash(address validator, address recipient) external returns (uint256 amount);
+
     // ————— Views —————
 
     /// @notice Seconds that unbonding takes.
     function unbondingPeriod() external view returns (uint256);
+
+    /// @notice The registry whose disputes may slash; zero until it is set.
+    function registry() external view returns (ITaskRegistry);
 
     /// @notice The stake of `validator` that counts now.
     function stakeOf(address validator) external view returns (uint256);

@@ -115,7 +115,18 @@ library Hashing {
         address validator,
         bytes32 result_
     ) internal view returns (bytes32) {
-        return keccak256(abi.encode(SEAL, block.chainid, address(this), taskId, commitment_, validator, result_));
+        return validatorSealOf(address(this), taskId, commitment_, validator, result_);
+    }
+
+    /// @notice The same of another registry than the calling contract.
+    function validatorSealOf(
+        address registry,
+        uint256 taskId,
+        bytes32 commitment_,
+        address validator,
+        bytes32 result_
+    ) internal view returns (bytes32) {
+        return keccak256(abi.encode(SEAL, block.chainid, registry, taskId, commitment_, validator, result_));
     }
 
     /// @notice Hash of a ledger block of this `height`; `block_.hash` itself is not read.

@@ -75,7 +75,15 @@ library Networks {
     uint256 private constant POOL_SIZE = 5;
     uint256 private constant ACT_INT_BITS = 6;
     uint256 private constant ACT_FRAC_BITS = 7;
+    uint256 private constant WEIGHT_INT_BITS = 8;
     uint256 private constant WEIGHT_FRAC_BITS = 9;
+
+    uint256 private constant MAX_ACTIVATION_BITS = 15;
+    uint256 private constant MAX_WEIGHT_BITS = 16;
+    uint256 private constant MAX_SIDE = 64;
+    uint256 private constant MAX_CHANNELS = 255;
+    uint256 private constant MAX_CLASSES = 256;
+    uint256 private constant MAX_LAYERS = 64;
 
     uint8 private constant FLATTEN = 1;
     /// Fraction bits of a pixel: a byte b stands for b/256.
@@ -101,6 +109,37 @@ library Networks {
             mstore(at, add(mload(at), 32))
             result := keccak256(body, mload(encoded))
         }
+    }
+
+    /// @notice Whether every size and number of bits is in its range (docs/evaluation.md, "Numbers"). Outside of them
+    /// {steps} may revert, or give what no evaluator would.
+    function isInRange(Architecture calldata a) internal pure returns (bool) {
+        if (_isNot(a.height, MAX_SIDE) || _isNot(a.width, MAX_SIDE) || _isNot(a.channels, MAX_CHANNELS)) return false;
+        if (_isNot(a.classes, MAX_CLASSES) || _isNot(a.layers.length, MAX_LAYERS)) return false;
+        if (a.pool > FLATTEN) return false;
+        uint256 hiddenBits = uint256(a.hiddenIntBits) + a.hiddenFracBits;
+        // Without a hidden layer it has no bits either: so every network has one hash.
+        if (hiddenBits > (a.hidden == 0 ? 0 : MAX_ACTIVATION_BITS)) return false;
+        for (uint256 i = 0; i < a.layers.length; ++i) {
+            uint16[10] calldata layer = a.layers[i];
+            for (uint256 j = KERNEL_HEIGHT; j <= POOL_SIZE; ++j) {
+                if (layer[j] == 0) return false;
+            }
+            if (uint256(layer[ACT_INT_BITS]) + layer[ACT_FRAC_BITS] > MAX_ACTIVATION_BITS) return false;
+            if (uint256(layer[WEIGHT_INT_BITS]) + layer[WEIGHT_FRAC_BITS] > MAX_WEIGHT_BITS) return false;
+        }
+        return true;
+    }
+
+    /// @notice Integer and fraction bits of a convolution's activations, and of its weights.
+    function bitsOf(
+        uint16[10] calldata layer
+    ) internal pure returns (uint256 actInt, uint256 actFrac, uint256 weightInt, uint256 weightFrac) {
+        return (layer[ACT_INT_BITS], layer[ACT_FRAC_BITS], layer[WEIGHT_INT_BITS], layer[WEIGHT_FRAC_BITS]);
+    }
+
+    function _isNot(uint256 size, uint256 largest) private pure returns (bool) {
+        return size == 0 || size > largest;
     }
 
     /// @notice Shape of a sample's pixels, which the first step reads.

@@ -42,6 +42,9 @@ export const CREDIT_TEXTS: Record<CreditReason, string> = {
   ObjectionBond: "bond of an objection, back",
   ChallengeBond: "bond of a challenge, back",
   ChallengeWon: "half the bond of a challenge that was wrong",
+  DemandPrice: "price of a demand, back",
+  DemandAnswered: "half the price of a demand that was answered",
+  StakeSlashed: "half the stake of a validator with a false seal",
 };
 
 /** One amount of one account. */

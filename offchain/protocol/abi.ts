@@ -3,6 +3,13 @@
 export const disputesAbi = [
   {
     inputs: [],
+    name: "OPENING",
+    outputs: [{ internalType: "uint32", name: "", type: "uint32" }],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [],
     name: "RUNNING_CHALLENGES",
     outputs: [{ internalType: "uint256", name: "", type: "uint256" }],
     stateMutability: "view",
@@ -11,6 +18,42 @@ export const disputesAbi = [
   {
     inputs: [{ internalType: "uint256", name: "challengeId", type: "uint256" }],
     name: "advance",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "demandId", type: "uint256" },
+      {
+        components: [
+          {
+            components: [
+              { internalType: "uint16", name: "height", type: "uint16" },
+              { internalType: "uint16", name: "width", type: "uint16" },
+              { internalType: "uint16", name: "channels", type: "uint16" },
+              { internalType: "uint16", name: "classes", type: "uint16" },
+              { internalType: "uint16[10][]", name: "layers", type: "uint16[10][]" },
+              { internalType: "uint8", name: "pool", type: "uint8" },
+              { internalType: "uint16", name: "hidden", type: "uint16" },
+              { internalType: "uint8", name: "hiddenIntBits", type: "uint8" },
+              { internalType: "uint8", name: "hiddenFracBits", type: "uint8" },
+              { internalType: "uint16[2][]", name: "tiles", type: "uint16[2][]" },
+              { internalType: "uint8[]", name: "groups", type: "uint8[]" },
+            ],
+            internalType: "struct Architecture",
+            name: "architecture",
+            type: "tuple",
+          },
+          { internalType: "uint32", name: "units", type: "uint32" },
+          { internalType: "bytes32", name: "unitsRoot", type: "bytes32" },
+        ],
+        internalType: "struct IPredictionDisputes.ModelOpening",
+        name: "model",
+        type: "tuple",
+      },
+    ],
+    name: "answerModel",
     outputs: [],
     stateMutability: "nonpayable",
     type: "function",
@@ -83,6 +126,53 @@ export const disputesAbi = [
       },
     ],
     name: "answerTrace",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "demandId", type: "uint256" },
+      {
+        components: [
+          {
+            components: [
+              { internalType: "uint16", name: "height", type: "uint16" },
+              { internalType: "uint16", name: "width", type: "uint16" },
+              { internalType: "uint16", name: "channels", type: "uint16" },
+              { internalType: "uint16", name: "classes", type: "uint16" },
+              { internalType: "uint16[10][]", name: "layers", type: "uint16[10][]" },
+              { internalType: "uint8", name: "pool", type: "uint8" },
+              { internalType: "uint16", name: "hidden", type: "uint16" },
+              { internalType: "uint8", name: "hiddenIntBits", type: "uint8" },
+              { internalType: "uint8", name: "hiddenFracBits", type: "uint8" },
+              { internalType: "uint16[2][]", name: "tiles", type: "uint16[2][]" },
+              { internalType: "uint8[]", name: "groups", type: "uint8[]" },
+            ],
+            internalType: "struct Architecture",
+            name: "architecture",
+            type: "tuple",
+          },
+          { internalType: "uint32", name: "units", type: "uint32" },
+          { internalType: "bytes32", name: "unitsRoot", type: "bytes32" },
+        ],
+        internalType: "struct IPredictionDisputes.ModelOpening",
+        name: "model",
+        type: "tuple",
+      },
+      {
+        components: [
+          { internalType: "int32", name: "bias", type: "int32" },
+          { internalType: "bytes32[]", name: "rows", type: "bytes32[]" },
+          { internalType: "bytes", name: "weights", type: "bytes" },
+          { internalType: "bytes32[]", name: "siblings", type: "bytes32[]" },
+        ],
+        internalType: "struct IPredictionDisputes.UnitOpening",
+        name: "unit",
+        type: "tuple",
+      },
+    ],
+    name: "answerUnit",
     outputs: [],
     stateMutability: "nonpayable",
     type: "function",
@@ -188,6 +278,71 @@ export const disputesAbi = [
   {
     inputs: [
       { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "uint32", name: "layer", type: "uint32" },
+      { internalType: "uint32", name: "index", type: "uint32" },
+    ],
+    name: "demand",
+    outputs: [{ internalType: "uint256", name: "demandId", type: "uint256" }],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [],
+    name: "demandCount",
+    outputs: [{ internalType: "uint256", name: "", type: "uint256" }],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [{ internalType: "uint256", name: "demandId", type: "uint256" }],
+    name: "demandOf",
+    outputs: [
+      {
+        components: [
+          { internalType: "uint64", name: "taskId", type: "uint64" },
+          { internalType: "address", name: "participant", type: "address" },
+          { internalType: "address", name: "challenger", type: "address" },
+          { internalType: "enum IModelDisputes.DemandStage", name: "stage", type: "uint8" },
+          { internalType: "uint32", name: "layer", type: "uint32" },
+          { internalType: "uint32", name: "index", type: "uint32" },
+          { internalType: "uint40", name: "deadline", type: "uint40" },
+        ],
+        internalType: "struct IModelDisputes.Demand",
+        name: "",
+        type: "tuple",
+      },
+    ],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [],
+    name: "demandPrice",
+    outputs: [{ internalType: "uint256", name: "", type: "uint256" }],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "challengeId", type: "uint256" },
+      { internalType: "address", name: "challenger", type: "address" },
+      { internalType: "uint32", name: "sample", type: "uint32" },
+    ],
+    name: "expectChallenge",
+    outputs: [],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [{ internalType: "uint256", name: "demandId", type: "uint256" }],
+    name: "expireDemand",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
       { internalType: "address", name: "participant", type: "address" },
     ],
     name: "isContested",
@@ -208,6 +363,16 @@ export const disputesAbi = [
       { internalType: "address", name: "participant", type: "address" },
     ],
     name: "openChallenges",
+    outputs: [{ internalType: "uint256", name: "", type: "uint256" }],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+    ],
+    name: "openDemands",
     outputs: [{ internalType: "uint256", name: "", type: "uint256" }],
     stateMutability: "view",
     type: "function",
@@ -395,6 +560,128 @@ export const disputesAbi = [
     type: "function",
   },
   {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      {
+        components: [
+          {
+            components: [
+              { internalType: "uint16", name: "height", type: "uint16" },
+              { internalType: "uint16", name: "width", type: "uint16" },
+              { internalType: "uint16", name: "channels", type: "uint16" },
+              { internalType: "uint16", name: "classes", type: "uint16" },
+              { internalType: "uint16[10][]", name: "layers", type: "uint16[10][]" },
+              { internalType: "uint8", name: "pool", type: "uint8" },
+              { internalType: "uint16", name: "hidden", type: "uint16" },
+              { internalType: "uint8", name: "hiddenIntBits", type: "uint8" },
+              { internalType: "uint8", name: "hiddenFracBits", type: "uint8" },
+              { internalType: "uint16[2][]", name: "tiles", type: "uint16[2][]" },
+              { internalType: "uint8[]", name: "groups", type: "uint8[]" },
+            ],
+            internalType: "struct Architecture",
+            name: "architecture",
+            type: "tuple",
+          },
+          { internalType: "uint32", name: "units", type: "uint32" },
+          { internalType: "bytes32", name: "unitsRoot", type: "bytes32" },
+        ],
+        internalType: "struct IPredictionDisputes.ModelOpening",
+        name: "model",
+        type: "tuple",
+      },
+      {
+        components: [
+          { internalType: "uint16[][]", name: "lists", type: "uint16[][]" },
+          { internalType: "uint16", name: "depth", type: "uint16" },
+          { internalType: "uint8", name: "pool", type: "uint8" },
+          { internalType: "uint16", name: "hidden", type: "uint16" },
+          { internalType: "uint8", name: "hiddenIntBits", type: "uint8" },
+          { internalType: "uint8", name: "hiddenFracBits", type: "uint8" },
+        ],
+        internalType: "struct IModelDisputes.SpaceOpening",
+        name: "space",
+        type: "tuple",
+      },
+      {
+        components: [
+          { internalType: "uint16", name: "height", type: "uint16" },
+          { internalType: "uint16", name: "width", type: "uint16" },
+          { internalType: "uint16", name: "channels", type: "uint16" },
+          { internalType: "uint16", name: "classes", type: "uint16" },
+          { internalType: "bytes32", name: "labels", type: "bytes32" },
+          { internalType: "bytes32", name: "samplesRoot", type: "bytes32" },
+        ],
+        internalType: "struct IModelDisputes.TestOpening",
+        name: "test",
+        type: "tuple",
+      },
+    ],
+    name: "showMalformedArchitecture",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      {
+        components: [
+          {
+            components: [
+              { internalType: "uint16", name: "height", type: "uint16" },
+              { internalType: "uint16", name: "width", type: "uint16" },
+              { internalType: "uint16", name: "channels", type: "uint16" },
+              { internalType: "uint16", name: "classes", type: "uint16" },
+              { internalType: "uint16[10][]", name: "layers", type: "uint16[10][]" },
+              { internalType: "uint8", name: "pool", type: "uint8" },
+              { internalType: "uint16", name: "hidden", type: "uint16" },
+              { internalType: "uint8", name: "hiddenIntBits", type: "uint8" },
+              { internalType: "uint8", name: "hiddenFracBits", type: "uint8" },
+              { internalType: "uint16[2][]", name: "tiles", type: "uint16[2][]" },
+              { internalType: "uint8[]", name: "groups", type: "uint8[]" },
+            ],
+            internalType: "struct Architecture",
+            name: "architecture",
+            type: "tuple",
+          },
+          { internalType: "uint32", name: "units", type: "uint32" },
+          { internalType: "bytes32", name: "unitsRoot", type: "bytes32" },
+        ],
+        internalType: "struct IPredictionDisputes.ModelOpening",
+        name: "model",
+        type: "tuple",
+      },
+      { internalType: "uint32", name: "layer", type: "uint32" },
+      { internalType: "uint32", name: "index", type: "uint32" },
+      {
+        components: [
+          { internalType: "int32", name: "bias", type: "int32" },
+          { internalType: "bytes32[]", name: "rows", type: "bytes32[]" },
+          { internalType: "bytes", name: "weights", type: "bytes" },
+          { internalType: "bytes32[]", name: "siblings", type: "bytes32[]" },
+        ],
+        internalType: "struct IPredictionDisputes.UnitOpening",
+        name: "unit",
+        type: "tuple",
+      },
+    ],
+    name: "showMalformedUnit",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+      { internalType: "address", name: "validator", type: "address" },
+    ],
+    name: "slashValidator",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
     inputs: [{ internalType: "uint256", name: "challengeId", type: "uint256" }],
     name: "timeOut",
     outputs: [],
@@ -466,6 +753,76 @@ export const disputesAbi = [
   {
     anonymous: false,
     inputs: [
+      { indexed: true, internalType: "uint256", name: "demandId", type: "uint256" },
+      { indexed: false, internalType: "enum IModelDisputes.DemandStage", name: "stage", type: "uint8" },
+      { indexed: false, internalType: "uint40", name: "deadline", type: "uint40" },
+    ],
+    name: "DemandMoved",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
+      { indexed: true, internalType: "uint256", name: "demandId", type: "uint256" },
+      { indexed: true, internalType: "uint256", name: "taskId", type: "uint256" },
+      { indexed: true, internalType: "address", name: "participant", type: "address" },
+      { indexed: false, internalType: "address", name: "challenger", type: "address" },
+      { indexed: false, internalType: "uint32", name: "layer", type: "uint32" },
+      { indexed: false, internalType: "uint32", name: "index", type: "uint32" },
+    ],
+    name: "Demanded",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
+      { indexed: true, internalType: "uint256", name: "taskId", type: "uint256" },
+      { indexed: true, internalType: "address", name: "participant", type: "address" },
+      { indexed: true, internalType: "address", name: "refuter", type: "address" },
+      { indexed: false, internalType: "enum IModelDisputes.Malformation", name: "malformation", type: "uint8" },
+    ],
+    name: "ModelRefuted",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
+      { indexed: true, internalType: "uint256", name: "demandId", type: "uint256" },
+      {
+        components: [
+          {
+            components: [
+              { internalType: "uint16", name: "height", type: "uint16" },
+              { internalType: "uint16", name: "width", type: "uint16" },
+              { internalType: "uint16", name: "channels", type: "uint16" },
+              { internalType: "uint16", name: "classes", type: "uint16" },
+              { internalType: "uint16[10][]", name: "layers", type: "uint16[10][]" },
+              { internalType: "uint8", name: "pool", type: "uint8" },
+              { internalType: "uint16", name: "hidden", type: "uint16" },
+              { internalType: "uint8", name: "hiddenIntBits", type: "uint8" },
+              { internalType: "uint8", name: "hiddenFracBits", type: "uint8" },
+              { internalType: "uint16[2][]", name: "tiles", type: "uint16[2][]" },
+              { internalType: "uint8[]", name: "groups", type: "uint8[]" },
+            ],
+            internalType: "struct Architecture",
+            name: "architecture",
+            type: "tuple",
+          },
+          { internalType: "uint32", name: "units", type: "uint32" },
+          { internalType: "bytes32", name: "unitsRoot", type: "bytes32" },
+        ],
+        indexed: false,
+        internalType: "struct IPredictionDisputes.ModelOpening",
+        name: "model",
+        type: "tuple",
+      },
+    ],
+    name: "ModelShown",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
       { indexed: true, internalType: "uint256", name: "challengeId", type: "uint256" },
       { indexed: false, internalType: "enum IPredictionDisputes.Stage", name: "stage", type: "uint8" },
       { indexed: false, internalType: "uint40", name: "deadline", type: "uint40" },
@@ -504,6 +861,37 @@ export const disputesAbi = [
   {
     anonymous: false,
     inputs: [
+      { indexed: true, internalType: "uint256", name: "demandId", type: "uint256" },
+      {
+        components: [
+          { internalType: "int32", name: "bias", type: "int32" },
+          { internalType: "bytes32[]", name: "rows", type: "bytes32[]" },
+          { internalType: "bytes", name: "weights", type: "bytes" },
+          { internalType: "bytes32[]", name: "siblings", type: "bytes32[]" },
+        ],
+        indexed: false,
+        internalType: "struct IPredictionDisputes.UnitOpening",
+        name: "unit",
+        type: "tuple",
+      },
+    ],
+    name: "UnitShown",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
+      { indexed: true, internalType: "uint256", name: "taskId", type: "uint256" },
+      { indexed: true, internalType: "address", name: "participant", type: "address" },
+      { indexed: true, internalType: "address", name: "validator", type: "address" },
+      { indexed: false, internalType: "uint256", name: "amount", type: "uint256" },
+    ],
+    name: "ValidatorSlashed",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
       { indexed: true, internalType: "uint256", name: "challengeId", type: "uint256" },
       { indexed: false, internalType: "bytes", name: "values", type: "bytes" },
     ],
@@ -522,6 +910,7 @@ export const disputesAbi = [
   },
   { inputs: [{ internalType: "address", name: "target", type: "address" }], name: "AddressEmptyCode", type: "error" },
   { inputs: [], name: "AlreadyBound", type: "error" },
+  { inputs: [{ internalType: "uint256", name: "demandId", type: "uint256" }], name: "AlreadyDemanded", type: "error" },
   {
     inputs: [
       { internalType: "uint256", name: "taskId", type: "uint256" },
@@ -533,12 +922,29 @@ export const disputesAbi = [
   { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "AlreadySealed", type: "error" },
   { inputs: [], name: "AlreadySettled", type: "error" },
   { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "AlreadyVoted", type: "error" },
+  { inputs: [], name: "CheckpointUnorderedInsertion", type: "error" },
   {
     inputs: [
       { internalType: "uint256", name: "claimed", type: "uint256" },
       { internalType: "uint256", name: "total", type: "uint256" },
     ],
     name: "ClaimTooLarge",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "demandId", type: "uint256" },
+      { internalType: "uint40", name: "deadline", type: "uint40" },
+    ],
+    name: "DemandOver",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "demandId", type: "uint256" },
+      { internalType: "uint40", name: "deadline", type: "uint40" },
+    ],
+    name: "DemandRunning",
     type: "error",
   },
   { inputs: [], name: "ECDSAInvalidSignature", type: "error" },
@@ -615,6 +1021,14 @@ export const disputesAbi = [
   },
   {
     inputs: [
+      { internalType: "uint256", name: "active", type: "uint256" },
+      { internalType: "uint256", name: "wanted", type: "uint256" },
+    ],
+    name: "InsufficientStake",
+    type: "error",
+  },
+  {
+    inputs: [
       { internalType: "address", name: "account", type: "address" },
       { internalType: "uint256", name: "currentNonce", type: "uint256" },
     ],
@@ -625,6 +1039,12 @@ export const disputesAbi = [
   { inputs: [{ internalType: "string", name: "parameter", type: "string" }], name: "InvalidParameter", type: "error" },
   { inputs: [{ internalType: "address", name: "to", type: "address" }], name: "InvalidRecipient", type: "error" },
   { inputs: [], name: "InvalidShortString", type: "error" },
+  {
+    inputs: [{ internalType: "uint256", name: "seconds_", type: "uint256" }],
+    name: "InvalidUnbondingPeriod",
+    type: "error",
+  },
+  { inputs: [], name: "MalformedArchitecture", type: "error" },
   {
     inputs: [
       { internalType: "uint256", name: "taskId", type: "uint256" },
@@ -650,6 +1070,14 @@ export const disputesAbi = [
     name: "NoSuchSample",
     type: "error",
   },
+  {
+    inputs: [
+      { internalType: "uint32", name: "layer", type: "uint32" },
+      { internalType: "uint32", name: "index", type: "uint32" },
+    ],
+    name: "NoSuchUnit",
+    type: "error",
+  },
   { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "NotAscending", type: "error" },
   { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "NotAttested", type: "error" },
   { inputs: [], name: "NotBound", type: "error" },
@@ -670,6 +1098,17 @@ export const disputesAbi = [
     name: "NotExamined",
     type: "error",
   },
+  { inputs: [], name: "NotMalformed", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+      { internalType: "address", name: "validator", type: "address" },
+    ],
+    name: "NotSlashable",
+    type: "error",
+  },
+  { inputs: [{ internalType: "uint256", name: "time", type: "uint256" }], name: "NotYetKnown", type: "error" },
   {
     inputs: [
       { internalType: "uint256", name: "challengeId", type: "uint256" },
@@ -679,9 +1118,14 @@ export const disputesAbi = [
     type: "error",
   },
   { inputs: [], name: "NothingAttested", type: "error" },
+  {
+    inputs: [{ internalType: "address", name: "validator", type: "address" }],
+    name: "NothingUnbonding",
+    type: "error",
+  },
+  { inputs: [], name: "OnlyDeployer", type: "error" },
   { inputs: [], name: "OnlyDisputes", type: "error" },
   { inputs: [], name: "OnlyWithoutDisputes", type: "error" },
-  { inputs: [], name: "OpeningMismatch", type: "error" },
   {
     inputs: [
       { internalType: "uint256", name: "given", type: "uint256" },
@@ -691,14 +1135,6 @@ export const disputesAbi = [
     type: "error",
   },
   { inputs: [], name: "ReentrancyGuardReentrantCall", type: "error" },
-  {
-    inputs: [
-      { internalType: "uint8", name: "bits", type: "uint8" },
-      { internalType: "int256", name: "value", type: "int256" },
-    ],
-    name: "SafeCastOverflowedIntDowncast",
-    type: "error",
-  },
   {
     inputs: [
       { internalType: "uint8", name: "bits", type: "uint8" },
@@ -713,6 +1149,8 @@ export const disputesAbi = [
     type: "error",
   },
   { inputs: [{ internalType: "bytes32", name: "commitment", type: "bytes32" }], name: "SameCommitment", type: "error" },
+  { inputs: [], name: "StakeTooLarge", type: "error" },
+  { inputs: [{ internalType: "uint48", name: "readyAt", type: "uint48" }], name: "StillUnbonding", type: "error" },
   { inputs: [{ internalType: "string", name: "str", type: "string" }], name: "StringTooLong", type: "error" },
   {
     inputs: [
@@ -736,6 +1174,14 @@ export const disputesAbi = [
       { internalType: "uint256", name: "claimed", type: "uint256" },
     ],
     name: "WrongClass",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "demandId", type: "uint256" },
+      { internalType: "enum IModelDisputes.DemandStage", name: "actual", type: "uint8" },
+    ],
+    name: "WrongDemandStage",
     type: "error",
   },
   { inputs: [], name: "WrongKey", type: "error" },
@@ -772,6 +1218,11 @@ export const disputesAbi = [
     type: "error",
   },
   {
+    inputs: [{ internalType: "contract ITaskRegistry", name: "registry", type: "address" }],
+    name: "WrongRegistry",
+    type: "error",
+  },
+  {
     inputs: [
       { internalType: "uint256", name: "challengeId", type: "uint256" },
       { internalType: "enum IPredictionDisputes.Stage", name: "actual", type: "uint8" },
@@ -788,6 +1239,7 @@ export const disputesAbi = [
     type: "error",
   },
   { inputs: [], name: "ZeroHash", type: "error" },
+  { inputs: [], name: "ZeroStake", type: "error" },
 ] as const;
 
 export const localAssetAbi = [
@@ -1147,6 +1599,13 @@ export const poolAbi = [
     inputs: [{ internalType: "uint256", name: "taskId", type: "uint256" }],
     name: "collect",
     outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [],
+    name: "collectDisputes",
+    outputs: [{ internalType: "uint256", name: "amount", type: "uint256" }],
     stateMutability: "nonpayable",
     type: "function",
   },
@@ -1578,6 +2037,12 @@ export const poolAbi = [
     name: "Deposited",
     type: "event",
   },
+  {
+    anonymous: false,
+    inputs: [{ indexed: false, internalType: "uint256", name: "amount", type: "uint256" }],
+    name: "DisputesCollected",
+    type: "event",
+  },
   { anonymous: false, inputs: [], name: "EIP712DomainChanged", type: "event" },
   {
     anonymous: false,
@@ -1714,6 +2179,7 @@ export const poolAbi = [
     type: "event",
   },
   { inputs: [{ internalType: "address", name: "target", type: "address" }], name: "AddressEmptyCode", type: "error" },
+  { inputs: [], name: "AlreadyBound", type: "error" },
   { inputs: [{ internalType: "uint32", name: "index", type: "uint32" }], name: "AlreadyClaimed", type: "error" },
   { inputs: [{ internalType: "uint128", name: "points", type: "uint128" }], name: "AlreadyDemanded", type: "error" },
   {
@@ -1893,6 +2359,7 @@ export const poolAbi = [
     name: "NothingUnbonding",
     type: "error",
   },
+  { inputs: [], name: "OnlyDeployer", type: "error" },
   { inputs: [], name: "OnlyDisputes", type: "error" },
   { inputs: [], name: "OnlyManager", type: "error" },
   { inputs: [], name: "OnlyWithoutDisputes", type: "error" },
@@ -1956,6 +2423,11 @@ export const poolAbi = [
     type: "error",
   },
   { inputs: [], name: "WrongProof", type: "error" },
+  {
+    inputs: [{ internalType: "contract ITaskRegistry", name: "registry", type: "address" }],
+    name: "WrongRegistry",
+    type: "error",
+  },
   { inputs: [], name: "WrongSignature", type: "error" },
   {
     inputs: [
@@ -2374,6 +2846,16 @@ export const taskRegistryAbi = [
     type: "function",
   },
   {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+    ],
+    name: "modelRootOf",
+    outputs: [{ internalType: "bytes32", name: "", type: "bytes32" }],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
     inputs: [{ internalType: "bytes[]", name: "data", type: "bytes[]" }],
     name: "multicall",
     outputs: [{ internalType: "bytes[]", name: "results", type: "bytes[]" }],
@@ -2756,6 +3238,16 @@ export const taskRegistryAbi = [
   },
   {
     inputs: [{ internalType: "uint256", name: "taskId", type: "uint256" }],
+    name: "testSetOf",
+    outputs: [
+      { internalType: "uint32", name: "count", type: "uint32" },
+      { internalType: "bytes32", name: "root", type: "bytes32" },
+    ],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [{ internalType: "uint256", name: "taskId", type: "uint256" }],
     name: "voteTestSet",
     outputs: [],
     stateMutability: "nonpayable",
@@ -2974,6 +3466,7 @@ export const taskRegistryAbi = [
     type: "event",
   },
   { inputs: [{ internalType: "address", name: "target", type: "address" }], name: "AddressEmptyCode", type: "error" },
+  { inputs: [], name: "AlreadyBound", type: "error" },
   {
     inputs: [
       { internalType: "uint256", name: "taskId", type: "uint256" },
@@ -3132,6 +3625,7 @@ export const taskRegistryAbi = [
     name: "NothingUnbonding",
     type: "error",
   },
+  { inputs: [], name: "OnlyDeployer", type: "error" },
   { inputs: [], name: "OnlyDisputes", type: "error" },
   { inputs: [], name: "OnlyWithoutDisputes", type: "error" },
   { inputs: [], name: "ReentrancyGuardReentrantCall", type: "error" },
@@ -3186,6 +3680,11 @@ export const taskRegistryAbi = [
     type: "error",
   },
   {
+    inputs: [{ internalType: "contract ITaskRegistry", name: "registry", type: "address" }],
+    name: "WrongRegistry",
+    type: "error",
+  },
+  {
     inputs: [
       { internalType: "bytes32", name: "expected", type: "bytes32" },
       { internalType: "bytes32", name: "actual", type: "bytes32" },
@@ -3208,6 +3707,13 @@ export const validatorStakeAbi = [
   {
     inputs: [{ internalType: "uint256", name: "amount", type: "uint256" }],
     name: "beginUnbonding",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [{ internalType: "contract ITaskRegistry", name: "registry_", type: "address" }],
+    name: "bind",
     outputs: [],
     stateMutability: "nonpayable",
     type: "function",
@@ -3252,6 +3758,23 @@ export const validatorStakeAbi = [
     ],
     name: "permitAsset",
     outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [],
+    name: "registry",
+    outputs: [{ internalType: "contract ITaskRegistry", name: "", type: "address" }],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "address", name: "validator", type: "address" },
+      { internalType: "address", name: "recipient", type: "address" },
+    ],
+    name: "slash",
+    outputs: [{ internalType: "uint256", name: "amount", type: "uint256" }],
     stateMutability: "nonpayable",
     type: "function",
   },
@@ -3352,6 +3875,16 @@ export const validatorStakeAbi = [
     anonymous: false,
     inputs: [
       { indexed: true, internalType: "address", name: "validator", type: "address" },
+      { indexed: true, internalType: "address", name: "recipient", type: "address" },
+      { indexed: false, internalType: "uint256", name: "amount", type: "uint256" },
+    ],
+    name: "Slashed",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
+      { indexed: true, internalType: "address", name: "validator", type: "address" },
       { indexed: false, internalType: "uint256", name: "amount", type: "uint256" },
       { indexed: false, internalType: "uint256", name: "active", type: "uint256" },
     ],
@@ -3399,6 +3932,7 @@ export const validatorStakeAbi = [
     type: "event",
   },
   { inputs: [{ internalType: "address", name: "target", type: "address" }], name: "AddressEmptyCode", type: "error" },
+  { inputs: [], name: "AlreadyBound", type: "error" },
   { inputs: [], name: "CheckpointUnorderedInsertion", type: "error" },
   { inputs: [], name: "ECDSAInvalidSignature", type: "error" },
   {
@@ -3500,6 +4034,8 @@ export const validatorStakeAbi = [
     name: "NothingUnbonding",
     type: "error",
   },
+  { inputs: [], name: "OnlyDeployer", type: "error" },
+  { inputs: [], name: "OnlyDisputes", type: "error" },
   { inputs: [], name: "ReentrancyGuardReentrantCall", type: "error" },
   {
     inputs: [
@@ -3517,6 +4053,11 @@ export const validatorStakeAbi = [
   { inputs: [], name: "StakeTooLarge", type: "error" },
   { inputs: [{ internalType: "uint48", name: "readyAt", type: "uint48" }], name: "StillUnbonding", type: "error" },
   { inputs: [{ internalType: "string", name: "str", type: "string" }], name: "StringTooLong", type: "error" },
+  {
+    inputs: [{ internalType: "contract ITaskRegistry", name: "registry", type: "address" }],
+    name: "WrongRegistry",
+    type: "error",
+  },
   { inputs: [], name: "ZeroStake", type: "error" },
 ] as const;
 
@@ -3529,6 +4070,8 @@ export const BURN_REASONS = [
   "PoolStake",
   "ObjectionBond",
   "ChallengeBond",
+  "DemandPrice",
+  "ValidatorStake",
 ] as const;
 
 /** Names of IDisputes.Stage, in the order of their numbers. */
@@ -3578,10 +4121,30 @@ export const CREDIT_REASONS = [
   "ObjectionBond",
   "ChallengeBond",
   "ChallengeWon",
+  "DemandPrice",
+  "DemandAnswered",
+  "StakeSlashed",
 ] as const;
+
+/** Names of IModelDisputes.DemandStage, in the order of their numbers. */
+export const DEMAND_STAGES = ["None", "Queued", "Open", "Answered", "Failed", "Moot"] as const;
 
 /** Names of ITaskRegistry.Elimination, in the order of their numbers. */
 export const ELIMINATIONS = ["Unopened", "FalseClaim", "Contradicted", "Unattested", "Refuted"] as const;
+
+/** Names of IModelDisputes.Malformation, in the order of their numbers. */
+export const MALFORMATIONS = [
+  "None",
+  "Ranges",
+  "Input",
+  "Space",
+  "Template",
+  "Units",
+  "FanIn",
+  "Hardware",
+  "Unit",
+  "Bound",
+] as const;
 
 /** Names of IPool.ObjectionKind, in the order of their numbers. */
 export const OBJECTION_KINDS = ["Points", "Leaf"] as const;

@@ -20,6 +20,7 @@ import type {
   ArithmeticHarness,
   CandidateWalk,
   Disputes,
+  DisputeSteps,
   IPool,
   ITaskRegistry,
   LibraryHarness,
@@ -32,6 +33,7 @@ import type {
   TaskRegistry,
   TaskSteps,
   ValidatorStake,
+  WellFormed,
 } from "../../types/ethers-contracts/index.ts";
 
 const connection = await hre.network.create();
@@ -63,6 +65,7 @@ interface Contracts {
   ArithmeticHarness: ArithmeticHarness;
   CandidateWalk: CandidateWalk;
   Disputes: Disputes;
+  DisputeSteps: DisputeSteps;
   LibraryHarness: LibraryHarness;
   LocalAsset: LocalAsset;
   Pool: Pool;
@@ -73,6 +76,7 @@ interface Contracts {
   TaskRegistry: TaskRegistry;
   TaskSteps: TaskSteps;
   ValidatorStake: ValidatorStake;
+  WellFormed: WellFormed;
 }
 
 /** Deploys a contract and gives it its generated type. */
@@ -86,6 +90,14 @@ export async function deploy<Name extends keyof Contracts>(
 
 export async function contractAt<Name extends keyof Contracts>(name: Name, address: string): Promise<Contracts[Name]> {
   return (await ethers.getContractAt(name, address)) as unknown as Contracts[Name];
+}
+
+/** The contract that people deploy, with its libraries; it is bound to no registry yet. */
+export async function deployDisputes(token: LocalAsset | QuirkyAsset): Promise<Disputes> {
+  return deploy("Disputes", [token, CHALLENGE_BOND, ANSWER_PERIOD, DEMAND_PRICE], {
+    DisputeSteps: await (await deploy("DisputeSteps")).getAddress(),
+    WellFormed: await (await deploy("WellFormed")).getAddress(),
+  });
 }
 
 // ————— Time —————
@@ -156,6 +168,7 @@ export const COMMIT_FEE = units("0.01");
 export const VALIDATOR_FEE = units(4);
 export const CANDIDATE_BOND = units(5);
 export const CHALLENGE_BOND = units(1);
+export const DEMAND_PRICE = units("0.2");
 /** Seconds for each move of a dispute. */
 export const ANSWER_PERIOD = 100;
 export const UNBONDING = 10_000;
@@ -183,7 +196,7 @@ export async function deployWorld({ disputes = false, asset = "LocalAsset", stak
     TaskSteps: await (await deploy("TaskSteps")).getAddress(),
   };
   const scripted = await deploy("ScriptedDisputes");
-  const arithmetic = await deploy("Disputes", [token, CHALLENGE_BOND, ANSWER_PERIOD]);
+  const arithmetic = await deployDisputes(token);
   const disputing = disputes === "arithmetic" ? arithmetic : scripted;
   const registry = await deploy(
     "TaskRegistry",
@@ -191,6 +204,7 @@ export async function deployWorld({ disputes = false, asset = "LocalAsset", stak
     libraries,
   );
   if (disputes === "arithmetic") await arithmetic.bind(registry);
+  await stake.bind(registry);
   const poolImplementation = await deploy("Pool", [registry]);
   const factory = await deploy("PoolFactory", [poolImplementation]);
 
