@@ -91,11 +91,11 @@ export function movesOf(
   const model = openable.opening;
   const shown = showTrace(claimant);
   const steps = traceSteps(network.architecture);
+  const moves: Move[] = [{ by: "claimant", name: "answerTrace", args: [id, model, shown] }];
+  // No such trace is taken: there are no further moves.
+  if (claimant.tensors.length !== steps.length) return moves;
   const step = firstDifference(own, shown) ?? insists!.step;
-  const moves: Move[] = [
-    { by: "claimant", name: "answerTrace", args: [id, model, shown] },
-    { by: "challenger", name: "pickTensor", args: [id, model, shown, step] },
-  ];
+  moves.push({ by: "challenger", name: "pickTensor", args: [id, model, shown, step] });
 
   let place: TracedPlace = { step, row: 0, column: 0, channel: 0 };
   let claimed: Hex = "0x";
@@ -184,8 +184,9 @@ export async function imagine(
     ];
     return { stage: CHALLENGE_STAGES[Number(after.stage)]!, refused: null };
   } catch (error) {
-    const { data, revert } = error as { data?: string; revert?: { name: string } };
-    const known = revert?.name ?? (data === undefined ? undefined : arithmetic.interface.parseError(data)?.name);
+    // Errors of libraries are not among the contract's own, so their names stand in the message alone.
+    const { message, revert } = error as { message: string; revert?: { name: string } };
+    const known = revert?.name ?? /custom error '(\w+)\(/.exec(message)?.[1];
     if (known === undefined) throw error;
     return { stage: null, refused: known };
   }
