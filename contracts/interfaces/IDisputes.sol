@@ -166,6 +166,8 @@ interface IPredictionDisputes is IDisputes {
     /// @notice What was given does not hash to what it is to open.
     error HashMismatch();
     error WrongLength(uint256 given, uint256 wanted);
+    /// @notice What was given is not the window of the traced tensor that the value reads.
+    error OpeningMismatch();
     /// @notice The largest logit, the lowest index winning a tie, is not that of the claimed class.
     error WrongClass(uint256 largest, uint256 claimed);
     error OutOfRange(uint256 given, uint256 limit);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.30;
 
+import {IPredictionDisputes} from "../interfaces/IDisputes.sol";
 import {Step, TensorShape} from "./Networks.sol";
 
 /// @notice The part of a tensor that one value reads: half-open ranges of rows and columns, cut to the tensor.
@@ -28,9 +29,6 @@ struct TensorOpening {
 /// @notice position = keccak256(channel values, big-endian), row = keccak256(positions joined), tensor = keccak256(rows
 /// joined) (docs/bytes.md, "trace"). All lengths are known, so nothing else can be opened under a hash.
 library Traces {
-    /// @notice What was given does not hash to what it is to open, or has another length.
-    error OpeningMismatch();
-
     /// @notice What the kernel rows `from` … `to` − 1 of the window at (row, column) read of a tensor.
     function window(
         Step memory step,
@@ -56,19 +54,20 @@ library Traces {
         Window memory part
     ) internal pure {
         bytes calldata rows = opening.rows;
-        if (rows.length != 32 * shape.height || keccak256(rows) != tensor) revert OpeningMismatch();
-        if (opening.positions.length != part.bottom - part.top) revert OpeningMismatch();
+        if (rows.length != 32 * shape.height || keccak256(rows) != tensor) revert IPredictionDisputes.OpeningMismatch();
+        if (opening.positions.length != part.bottom - part.top) revert IPredictionDisputes.OpeningMismatch();
         uint256 size = shape.channels * shape.valueBytes;
         uint256 width = part.right - part.left;
-        if (opening.values.length != opening.positions.length * width * size) revert OpeningMismatch();
+        if (opening.values.length != opening.positions.length * width * size)
+            revert IPredictionDisputes.OpeningMismatch();
         for (uint256 i = 0; i < opening.positions.length; ++i) {
             bytes calldata positions = opening.positions[i];
-            if (positions.length != 32 * shape.width) revert OpeningMismatch();
-            if (keccak256(positions) != _word(rows, part.top + i)) revert OpeningMismatch();
+            if (positions.length != 32 * shape.width) revert IPredictionDisputes.OpeningMismatch();
+            if (keccak256(positions) != _word(rows, part.top + i)) revert IPredictionDisputes.OpeningMismatch();
             for (uint256 j = 0; j < width; ++j) {
                 uint256 start = (i * width + j) * size;
                 bytes32 position = keccak256(opening.values[start:start + size]);
-                if (position != _word(positions, part.left + j)) revert OpeningMismatch();
+                if (position != _word(positions, part.left + j)) revert IPredictionDisputes.OpeningMismatch();
             }
         }
     }

@@ -90,7 +90,7 @@ export async function publishTask(
     descriptorCid: toHex(cidBytes),
     keyHash: hash,
     testRoot,
-    spaceHash: spaceHash(space),
+    spaceHash: spaceHash(space, template),
     testCount: dataset.test.count,
   });
   state.write(`published/${hash}.json`, { key, keyHash: hash, taskId: String(taskId) });

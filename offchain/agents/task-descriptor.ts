@@ -79,8 +79,8 @@ export async function fetchDescriptor(task: DescribedTask, { store, ...wait }: F
     throw new PonasError("bad-input", `${what} is not JSON.`, { cause });
   }
   const descriptor = parseWith(taskDescriptorSchema, json, what);
-  if (spaceHash(descriptor.space) !== task.spaceHash) {
-    throw new PonasError("bad-input", `${what} has another search space than the chain says.`);
+  if (spaceHash(descriptor.space, descriptor.template) !== task.spaceHash) {
+    throw new PonasError("bad-input", `${what} has another search space or template than the chain says.`);
   }
   if (descriptor.data.encryptedTest.count !== task.testCount) {
     throw new PonasError(

@@ -1126,6 +1126,7 @@ export const disputesAbi = [
   { inputs: [], name: "OnlyDeployer", type: "error" },
   { inputs: [], name: "OnlyDisputes", type: "error" },
   { inputs: [], name: "OnlyWithoutDisputes", type: "error" },
+  { inputs: [], name: "OpeningMismatch", type: "error" },
   {
     inputs: [
       { internalType: "uint256", name: "given", type: "uint256" },

@@ -14,7 +14,7 @@ import {
   type Hex,
 } from "viem";
 
-import { HYPERPARAMETERS, type Architecture, type Space } from "./architecture.ts";
+import { HYPERPARAMETERS, type Architecture, type Space, type Template } from "./architecture.ts";
 
 export type { Address, Hex } from "viem";
 
@@ -200,11 +200,34 @@ export function architectureHash(architecture: Architecture): Hex {
   );
 }
 
-const SPACE = parseAbiParameters("bytes32, uint16[][]");
+const SPACE = parseAbiParameters("bytes32, uint16[][], uint16, uint8, uint16, uint8, uint8");
 
-/** H(T"space", ten lists in the order of {@link HYPERPARAMETERS}). */
-export function spaceHash(space: Space): Hex {
-  return keccak256(encodeAbiParameters(SPACE, [TAG.space, HYPERPARAMETERS.map((name) => space[name])]));
+/** `SpaceOpening` of the contracts: what a task's space hash binds. */
+export interface SpaceTuple {
+  /** ten lists in the order of {@link HYPERPARAMETERS} */
+  readonly lists: readonly (readonly number[])[];
+  readonly depth: number;
+  readonly pool: number;
+  readonly hidden: number;
+  readonly hiddenIntBits: number;
+  readonly hiddenFracBits: number;
+}
+
+export function spaceTuple(space: Space, { depth, head }: Pick<Template, "depth" | "head">): SpaceTuple {
+  return {
+    lists: HYPERPARAMETERS.map((name) => space[name]),
+    depth,
+    pool: head.pool === "flatten" ? 1 : 0,
+    hidden: head.hidden,
+    hiddenIntBits: head.hiddenActIntBits ?? 0,
+    hiddenFracBits: head.hiddenActFracBits ?? 0,
+  };
+}
+
+/** H(T"space", lists, depth, pool, hidden, hiddenInt, hiddenFrac); input and classes are under the test root. */
+export function spaceHash(space: Space, template: Pick<Template, "depth" | "head">): Hex {
+  const { lists, depth, pool, hidden, hiddenIntBits, hiddenFracBits } = spaceTuple(space, template);
+  return keccak256(encodeAbiParameters(SPACE, [TAG.space, lists, depth, pool, hidden, hiddenIntBits, hiddenFracBits]));
 }
 
 const UNIT = parseAbiParameters("bytes32, uint32, uint32, int32, bytes32[]");

@@ -145,7 +145,7 @@ describe("A hostile descriptor", () => {
   const task = async (bytes: Uint8Array) => {
     const { bytes: cid } = await cidOf(bytes);
     const descriptorCid = `0x${Buffer.from(cid).toString("hex")}` as const;
-    return { id: 5n, descriptorCid, spaceHash: spaceHash(space), testRoot: ZERO_HASH, testCount: 64 };
+    return { id: 5n, descriptorCid, spaceHash: spaceHash(space, template), testRoot: ZERO_HASH, testCount: 64 };
   };
   const refusalOf = async (value: unknown): Promise<string> => {
     const bytes = Buffer.from(typeof value === "string" ? value : JSON.stringify(value));
@@ -162,7 +162,7 @@ describe("A hostile descriptor", () => {
     );
     const other = { ...space, filters: [1] };
     expect(await refusalOf(await descriptorOf({ space: other }))).to.equal(
-      `${what} has another search space than the chain says.`,
+      `${what} has another search space or template than the chain says.`,
     );
     const nothing = { ...template, input: [0, 8, 1] };
     expect(await refusalOf(await descriptorOf({ template: nothing }))).to.contain(

@@ -171,8 +171,16 @@ describe("bytes", () => {
       const lists = Array.from({ length: 10 }, (_, i) => [i + 1, i + 2]);
       const names = Object.keys(layer);
       const space = Object.fromEntries(names.map((name, i) => [name, lists[i]!])) as Space;
-      expect(bytes.spaceHash(space)).to.equal(H("bytes32 uint16[][]", T("space"), lists));
-      expect(bytes.spaceHash({ ...space, filters: [4, 3] })).not.to.equal(bytes.spaceHash({ ...space, filters: [3, 4] })); // prettier-ignore
+      const template = { depth: 3, head: { pool: "flatten", hidden: 5, hiddenActIntBits: 2, hiddenActFracBits: 6 } } as const; // prettier-ignore
+      expect(bytes.spaceHash(space, template)).to.equal(
+        H("bytes32 uint16[][] uint16 uint8 uint16 uint8 uint8", T("space"), lists, 3, 1, 5, 2, 6),
+      );
+      const of = (filters: number[]): unknown => bytes.spaceHash({ ...space, filters }, template);
+      expect(of([4, 3])).not.to.equal(of([3, 4]));
+      const bare = { depth: 1, head: { pool: "global-sum", hidden: 0 } } as const;
+      expect(bytes.spaceHash(space, bare)).to.equal(
+        H("bytes32 uint16[][] uint16 uint8 uint16 uint8 uint8", T("space"), lists, 1, 0, 0, 0, 0),
+      );
     });
   });
 

@@ -145,7 +145,7 @@ export async function withdrawFromAbsentTestSet(network: LocalNetwork): Promise<
     descriptorCid: toHex(cidBytes),
     keyHash: hash,
     testRoot: commitTestSet(dataset.test.pixels, dataset.test.labels, shapeOf(template)).testRoot,
-    spaceHash: spaceHash(space),
+    spaceHash: spaceHash(space, template),
     testCount: 64,
   });
   const own = createRegistry(participant);
