@@ -52,6 +52,9 @@ const TOLD = new Set([
   "share",
   "target",
   "ban",
+  "lie",
+  "challenge",
+  "move",
 ]);
 const LAST_EVENTS = 8;
 
