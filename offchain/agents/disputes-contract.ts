@@ -9,9 +9,14 @@ import { createRegistry, paying } from "./registry.ts";
 
 export type ChallengeStage = (typeof CHALLENGE_STAGES)[number];
 
+const DECIDED: ReadonlySet<ChallengeStage> = new Set<ChallengeStage>(["None", "Refuted", "Upheld", "Moot"]);
+
+export const isOpen = (stage: ChallengeStage): boolean => !DECIDED.has(stage);
+
 /** A challenge at one block; what the fields mean stands with `IPredictionDisputes.Challenge`. */
 export interface Challenge {
   readonly id: bigint;
+  readonly taskId: bigint;
   readonly stage: ChallengeStage;
   readonly challenger: Address;
   readonly participant: Address;
@@ -24,6 +29,14 @@ export interface Challenge {
   readonly column: number;
   readonly channel: number;
   readonly kernelRow: number;
+}
+
+/** A challenge among the others of its task. */
+export interface ChallengeInTask extends Challenge {
+  /** its candidate is refuted: what is not decided of it is pointless */
+  readonly refuted: boolean;
+  /** challenges of the candidate whose clocks run */
+  readonly running: number;
 }
 
 /** What the claimant has shown in a challenge so far. */
@@ -45,21 +58,47 @@ export async function createDisputesContract(chain: ChainClient) {
   const registry = createRegistry(chain);
   const since = { fromBlock: BigInt(chain.deployment.fromBlock) } as const;
 
+  const challenge = async (id: bigint): Promise<Challenge> => {
+    const view = await chain.read({ ...at, functionName: "challengeOf", args: [id] });
+    return { ...view, id, stage: CHALLENGE_STAGES[view.stage]! };
+  };
+  /** numbers of a task's challenges while there were so many of all tasks */
+  const known = new Map<bigint, { readonly count: bigint; readonly ids: readonly bigint[] }>();
+  const challengeIds = async (taskId: bigint): Promise<readonly bigint[]> => {
+    const count = await chain.read({ ...at, functionName: "challengeCount", args: [] });
+    const before = known.get(taskId);
+    if (before?.count === count) return before.ids;
+    const logs = await chain.client.getContractEvents({ ...at, eventName: "Challenged", args: { taskId }, ...since });
+    const ids = logs.map((log) => log.args.challengeId!);
+    known.set(taskId, { count, ids });
+    return ids;
+  };
+
   return {
     address,
     /** what a challenger risks */
     bond: await chain.read({ ...at, functionName: "challengeBond", args: [] }),
 
-    challenge: async (id: bigint): Promise<Challenge> => {
-      const view = await chain.read({ ...at, functionName: "challengeOf", args: [id] });
-      return { ...view, id, stage: CHALLENGE_STAGES[view.stage]! };
-    },
+    /** challenges of one candidate whose clocks run at once */
+    atOnce: Number(await chain.read({ ...at, functionName: "RUNNING_CHALLENGES", args: [] })),
 
-    /** All challenges of a candidate, decided ones included, in the order in which they were raised. */
-    challengesOf: async (taskId: bigint, participant: Address): Promise<bigint[]> => {
-      const args = { taskId, participant };
-      const logs = await chain.client.getContractEvents({ ...at, eventName: "Challenged", args, ...since });
-      return logs.map((log) => log.args.challengeId!);
+    challenge,
+
+    /** All challenges of a task's candidates, decided ones included, in the order in which they were raised. */
+    challengesIn: async (taskId: bigint): Promise<ChallengeInTask[]> => {
+      const challenges = await Promise.all((await challengeIds(taskId)).map(challenge));
+      // After a reorganisation a number may stand for another task's challenge.
+      if (challenges.some((one) => one.taskId !== taskId)) known.delete(taskId);
+      const ofTask = challenges.filter((one) => one.taskId === taskId);
+      const open = ofTask.filter(({ stage }) => isOpen(stage));
+      const refuted = new Map<Address, boolean>();
+      for (const participant of new Set(open.map((one) => one.participant)))
+        refuted.set(participant, (await registry.commitmentOf(taskId, participant))?.state === "Eliminated");
+      return ofTask.map((one) => {
+        const { participant } = one;
+        const running = open.filter((other) => other.participant === participant && other.stage !== "Queued").length;
+        return { ...one, refuted: refuted.get(participant) ?? false, running };
+      });
     },
 
     /** What has been shown up to the challenge's stage. */

@@ -3,13 +3,13 @@
  * any prediction is public, opens for a claimant that is away, and shows its seal once the result is open: that it
  * agrees, or with the others' that a quorum has found something else.
  */
-import { evaluateModel, type Evaluation } from "../evaluation/evaluate.ts";
 import { claimSeal, validatorSeal, ZERO_HASH, type Address, type Hex } from "../protocol/bytes.ts";
 import { validatorStakeAbi } from "../protocol/abi.ts";
 import type { ChainClient, Head } from "../protocol/chain-client.ts";
 import { PonasError, explainError, type ErrorCode } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
-import { createPrefetch, inTime, percent } from "./claimant.ts";
+import { createCandidateEvaluator } from "./candidate-evaluation.ts";
+import { createPrefetch, inTime } from "./claimant.ts";
 import { createFollowed, runDuties, type Duty } from "./duties.ts";
 import { createKeeper } from "./keeper.ts";
 import {
@@ -81,10 +81,9 @@ const FAULTS_OF_PUBLISHER: ReadonlySet<string> = new Set<ErrorCode>(["bad-input"
 
 /** All that is due in one task. A finished task is dropped: `openTasks` does not name it again. */
 function dutiesFor(taskId: bigint, registry: Registry, options: ValidatorOptions): Duty[] {
-  const { chain, store, files, log, signal, modelTimeoutMs } = options;
+  const { chain, files, log, signal } = options;
   const validator = chain.account;
-  /** evaluations by participant; a candidate's model never changes */
-  const found = new Map<Address, Evaluation>();
+  const evaluate = createCandidateEvaluator({ ...options, taskId, registry });
 
   async function vote(task: TaskState, head: Head): Promise<void> {
     // Where nobody has committed, nobody is harmed, and the vote would be gas for nothing.
@@ -121,56 +120,6 @@ function dutiesFor(taskId: bigint, registry: Registry, options: ValidatorOptions
     } catch (error) {
       if (!(error instanceof PonasError && error.code === "integrity")) throw error;
       return explainError(error);
-    }
-  }
-
-  /** @param head bounds how long the model is waited for: whoever comes next must not wait for one that is over */
-  async function evaluate(task: TaskState, participant: Address, head: Head): Promise<Evaluation | undefined> {
-    const known = found.get(participant);
-    if (known !== undefined) return known;
-    const candidate = await registry.commitmentOf(taskId, participant);
-    if (candidate === undefined) return undefined;
-    const { samples } = await files.testSet(task);
-    const rules = await files.rules(task);
-    const evaluation = await evaluateCandidate(candidate.modelCid, candidate.modelRoot);
-    found.set(participant, evaluation);
-    const { correct, total, malformed } = evaluation;
-    const claim = `claims ${candidate.claimedCorrect}`;
-    log.info(
-      { event: "evaluate", taskId: String(taskId), participant, correct, total, claimed: candidate.claimedCorrect },
-      malformed === null
-        ? `evaluated ${participant}: ${correct} of ${total} (${percent(correct, total)}), ${claim}`
-        : `evaluated ${participant}: malformed, ${claim}: ${malformed.reason}`,
-    );
-    return evaluation;
-
-    async function evaluateCandidate(cid: Uint8Array, modelRoot: string): Promise<Evaluation> {
-      const nothing = (reason: string): Evaluation => ({
-        correct: 0,
-        total: samples.count,
-        predictions: new Uint8Array(),
-        result: ZERO_HASH,
-        modelRoot: null,
-        malformed: { reason },
-      });
-      let bytes: Uint8Array;
-      try {
-        const { sealDeadline, openDeadline, windowEnd } = task.schedule;
-        const end = [sealDeadline, openDeadline, windowEnd].find((time) => time > head.timestamp) ?? head.timestamp;
-        const timeoutMs = Math.min(modelTimeoutMs, 1000 * Math.max(1, Number(end - head.timestamp)));
-        bytes = await store.get(cid, { maxBytes: task.maxModelBytes, timeoutMs, signal });
-      } catch (error) {
-        // Too large, or no canonical file: the claimant's fault, as good as malformed. Anything else — it has not arrived,
-        // our own node is damaged — says nothing about the model, and is tried again at the next head.
-        const claimantsFault = error instanceof PonasError && ["model-too-large", "bad-input"].includes(error.code);
-        if (claimantsFault) return nothing(error.message);
-        throw error;
-      }
-      const evaluation = await evaluateModel(bytes, { ...samples, maxBytes: task.maxModelBytes, rules, signal });
-      if (evaluation.modelRoot !== null && evaluation.modelRoot !== modelRoot) {
-        return nothing(`the file's modelRoot is ${evaluation.modelRoot}, the commitment's is ${modelRoot}`);
-      }
-      return evaluation;
     }
   }
 
