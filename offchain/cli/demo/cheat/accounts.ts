@@ -36,6 +36,18 @@ export interface Accounts {
   readonly burned: readonly Entry[];
 }
 
+const BURNS: Record<(typeof BURN_REASONS)[number], string> = {
+  CommitFee: "fees of commitments",
+  UnrevealedBonds: "bonds of commitments that were not revealed",
+  PublisherBond: "half of a publisher's bond",
+  CandidateBond: "half the bond of a refuted candidate",
+  PoolStake: "half a manager's stake",
+  ObjectionBond: "half the bond of an objection that was wrong",
+  ChallengeBond: "half the bond of a challenge that was wrong",
+  DemandPrice: "half the price of demands that were answered",
+  ValidatorStake: "half the stake of validators that sealed what was refuted",
+};
+
 /** The contracts that hold money. */
 const HOLDERS = ["registry", "disputes", "stake"] as const;
 
@@ -87,7 +99,7 @@ export async function readAccounts(options: {
       ...since,
       strict: true,
     });
-    for (const { args } of logs) burned.push({ amount: args.amount, reason: BURN_REASONS[args.reason]! });
+    for (const { args } of logs) burned.push({ amount: args.amount, reason: BURNS[BURN_REASONS[args.reason]!] });
     const has = await balance(holders[holder]);
     const owed = await chain.read({ abi: disputesAbi, address: holders[holder], functionName: "owed", args: [] });
     expectEqual(`what the ${holder} contract has`, has, "what it owes", owed);
