@@ -17,6 +17,7 @@ import {
   type Transport,
 } from "viem";
 
+import { taskRegistryAbi, validatorStakeAbi } from "./abi.ts";
 import type { Address, Domain, Hex } from "./bytes.ts";
 import { answered, isOutage, isTaken, notANode, notTaken, permitted } from "./chain-errors.ts";
 import type { Deployment } from "./deployment.ts";
@@ -323,7 +324,8 @@ export function createChainClient(options: ChainClientOptions): ChainClient {
  * Makes sure that node, deployment and code agree before an agent acts on them.
  * @throws PonasError chain-mismatch naming what differs
  */
-export async function checkDeployment({ client, deployment }: ChainClient, rpcUrl: string): Promise<void> {
+export async function checkDeployment(chain: ChainClient, rpcUrl: string): Promise<void> {
+  const { client, deployment } = chain;
   const chainId = await answered(rpcUrl, () => client.getChainId());
   if (chainId !== deployment.chainId) {
     throw new PonasError(
@@ -332,14 +334,38 @@ export async function checkDeployment({ client, deployment }: ChainClient, rpcUr
       { cure: "name the right node with --rpc, or the right file with --deployment" },
     );
   }
-  for (const part of ["registry", "stake", "asset", "poolFactory"] as const) {
-    const code = await answered(rpcUrl, () => client.getCode({ address: deployment[part] }));
+  for (const part of ["registry", "stake", "asset", "poolFactory", "disputes"] as const) {
+    const address = deployment[part];
+    if (address === undefined) continue;
+    const code = await answered(rpcUrl, () => client.getCode({ address }));
     if (code === undefined || code === "0x") {
       throw new PonasError(
         "chain-mismatch",
-        `There is no contract at the deployment's ${part} ${deployment[part]} on the node at ${rpcUrl}.`,
+        `There is no contract at the deployment's ${part} ${address} on the node at ${rpcUrl}.`,
         { cure: "deploy again: a local chain forgets its contracts when it restarts" },
       );
     }
+  }
+  if (deployment.disputes === undefined) return;
+  const { registry, stake, disputes } = deployment;
+  const named = await chain.read({ abi: taskRegistryAbi, address: registry, functionName: "disputes", args: [] });
+  if (named !== disputes) {
+    throw new PonasError(
+      "chain-mismatch",
+      `The registry ${registry} has its disputes at ${named}, the deployment file says ${disputes}.`,
+      { cure: "name the right file with --deployment" },
+    );
+  }
+  // Both are bound after they are deployed, and stake of another registry could be slashed by its disputes.
+  for (const bound of [stake, disputes]) {
+    const own = await chain.read({ abi: validatorStakeAbi, address: bound, functionName: "registry", args: [] });
+    if (own === registry) continue;
+    throw new PonasError(
+      "chain-mismatch",
+      `The contract ${bound} is bound to the registry ${own}, not to ${registry}.`,
+      {
+        cure: "deploy again, and wait until the deployment is done",
+      },
+    );
   }
 }

@@ -20,6 +20,8 @@ export const deploymentSchema = z.strictObject({
   stake: address,
   registry: address,
   poolFactory: address,
+  /** absent where the deployment has none */
+  disputes: address.optional(),
 });
 /** Where the contracts of one deployment stand; written by `scripts/deploy.ts`, read by every agent. */
 export type Deployment = z.infer<typeof deploymentSchema>;

@@ -5,8 +5,10 @@ import hre from "hardhat";
 
 import Ponas from "../../ignition/modules/Ponas.ts";
 import PonasOnAsset from "../../ignition/modules/PonasOnAsset.ts";
+import PonasWithoutDisputes from "../../ignition/modules/PonasWithoutDisputes.ts";
+import PonasWithoutDisputesOnAsset from "../../ignition/modules/PonasWithoutDisputesOnAsset.ts";
 import * as abi from "../../offchain/protocol/abi.ts";
-import type { Address } from "../../offchain/protocol/bytes.ts";
+import { ZERO_ADDRESS, type Address } from "../../offchain/protocol/bytes.ts";
 import { ABI_FILE, renderAbi } from "../../scripts/abi.ts";
 
 /** The largest contract that a chain accepts (EIP-170). */
@@ -48,15 +50,19 @@ describe("the published ABI", () => {
 });
 
 describe("a deployment", () => {
-  it("of the module's defaults has 7 days of unbonding, a quorum of two thirds and no disputes", async () => {
+  it("of the module's defaults has 7 days of unbonding, a quorum of two thirds, and disputes with an hour for each move", async () => {
     const { ignition } = await hre.network.create();
-    const { registry, stake, asset, poolFactory, poolImplementation } = await ignition.deploy(Ponas);
+    const { registry, stake, disputes, asset, poolFactory, poolImplementation } = await ignition.deploy(Ponas);
     const view = async (contract: typeof registry, name: string): Promise<unknown> =>
       contract.getFunction(name).staticCall();
     expect(await view(stake, "unbondingPeriod")).to.equal(7n * 86_400n);
     expect(await view(registry, "quorumBps")).to.equal(6667n);
-    expect(await view(registry, "disputes")).to.equal("0x0000000000000000000000000000000000000000");
-    for (const contract of [registry, stake, poolImplementation]) {
+    expect(await view(registry, "disputes")).to.equal(await disputes.getAddress());
+    expect(await view(disputes, "challengeBond")).to.equal(10n ** 18n);
+    expect(await view(disputes, "demandPrice")).to.equal(10n ** 17n);
+    expect(await view(disputes, "answerPeriod")).to.equal(3600n);
+    for (const bound of [stake, disputes]) expect(await view(bound, "registry")).to.equal(await registry.getAddress());
+    for (const contract of [registry, stake, disputes, poolImplementation]) {
       expect(await view(contract, "asset")).to.equal(await asset.getAddress());
     }
     expect(await view(poolFactory, "implementation")).to.equal(await poolImplementation.getAddress());
@@ -72,8 +78,23 @@ describe("a deployment", () => {
     expect(await second.registry.getAddress()).not.to.equal(await first.registry.getAddress());
   });
 
+  it("may do without disputes, with or without an asset of its own", async () => {
+    const { ignition } = await hre.network.create();
+    const first = await ignition.deploy(PonasWithoutDisputes);
+    const parameters = { PonasWithoutDisputesOnAsset: { asset: await first.asset.getAddress() } };
+    const second = await ignition.deploy(PonasWithoutDisputesOnAsset, { parameters });
+    for (const { registry, stake } of [first, second]) {
+      expect(await registry.getFunction("disputes").staticCall()).to.equal(ZERO_ADDRESS);
+      expect(await stake.getFunction("registry").staticCall()).to.equal(await registry.getAddress());
+    }
+    expect(await second.registry.getFunction("asset").staticCall()).to.equal(await first.asset.getAddress());
+  });
+
   it("has no contract larger than a chain accepts", async () => {
     for (const name of [
+      "Disputes",
+      "DisputeSteps",
+      "WellFormed",
       "TaskRegistry",
       "TaskSteps",
       "CandidateWalk",
@@ -88,7 +109,7 @@ describe("a deployment", () => {
   });
 
   it("has no function by which anybody could take funds, change a task, or stop a withdrawal", () => {
-    const ABIS = [abi.taskRegistryAbi, abi.validatorStakeAbi, abi.poolAbi, abi.poolFactoryAbi];
+    const ABIS = [abi.disputesAbi, abi.taskRegistryAbi, abi.validatorStakeAbi, abi.poolAbi, abi.poolFactoryAbi];
     const functions = ABIS.flatMap((items) =>
       items.flatMap((item) => (item.type === "function" && item.stateMutability === "nonpayable" ? [item.name] : [])),
     );
