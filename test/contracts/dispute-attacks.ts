@@ -234,6 +234,37 @@ describe("A challenger of an honest claimant", () => {
   );
 
   attack(
+    "that answers it itself, with a lie",
+    { without: "own trace", withstood: "NotYourMove, Candidate", succeeds: "Refuted, Eliminated" },
+    async (w) => {
+      const taskId = await disputable(w, honest);
+      const id = await challenge(w, taskId, w.stranger, SAMPLE, honest.labels);
+      const claimant = { ...TRUE, logits: TRUE.logits.map((logit) => logit - 1) };
+      for (const move of movesOf(id, honest, SAMPLE, { claimant })) {
+        const how = await ending(w, send(w, { ...move, by: "challenger" }));
+        if (how !== "done") return `${how}, ${await w.stateOf(taskId, w.ada)}`;
+      }
+      return `${await stageOf(w, id)}, ${await w.stateOf(taskId, w.ada)}`;
+    },
+  );
+
+  attack(
+    "that proves one kernel row at a time, each at the last second",
+    { without: "a proof's clock", withstood: "TooLate, then Upheld", succeeds: "Upheld" },
+    async (w) => {
+      const taskId = await disputable(w, honest);
+      const id = await challenge(w, taskId, w.stranger, SAMPLE, honest.labels);
+      for (const move of movesOf(id, honest, SAMPLE, { claimant: TRUE, insists: place(SECOND), parts: 3 })) {
+        const running = await deadlineOf(w, id);
+        if (move.name === "prove" && (await now()) < Number(running) - 1) await at(running - 1n);
+        const how = await ending(w, send(w, move));
+        if (how !== "done") return `${how}, then ${await afterSilence(w, id)}`;
+      }
+      return stageOf(w, id);
+    },
+  );
+
+  attack(
     "that computes from other inputs than the claimant showed",
     { without: "opened inputs", withstood: "OpeningMismatch, then Upheld", succeeds: "Refuted" },
     (w) =>

@@ -7,9 +7,10 @@ import { expect } from "chai";
 import { hexlify } from "ethers";
 
 import { blocks } from "../../offchain/protocol/bytes.ts";
-import { challenge, disputable, movesOf, type Move } from "./dispute-game.ts";
-import { ending, stageOf } from "./kit/attack.ts";
-import { FALSE_LOGITS, FIRST, honest, lying, place, SAMPLE, send, TRUE } from "./kit/small-network.ts";
+import { challenge, disputable, movesOf } from "./dispute-game.ts";
+import { attack, ending, stageOf } from "./kit/attack.ts";
+import { FALSE_LOGITS, FIRST, honest, lying, place, SAMPLE, send, TRUE, untilMove } from "./kit/small-network.ts";
+import { publishUnit } from "./kit/trials.ts";
 import { at, modelOf, networkHelpers, worldOfArithmetic, type Signer, type World } from "./support.ts";
 
 const good = modelOf("good", 36);
@@ -58,20 +59,6 @@ function inTurn(name: string, refused: string, arrange: (w: World) => Promise<Me
     expect(await ending(w, sent())).to.equal(refused);
     expect(await moneyOf(w, by)).to.equal(before);
   });
-}
-
-/** A challenge of the honest claimant that waits for the given move of a dispute over a convolution. */
-async function untilMove(w: World, name: Move["name"]): Promise<Message> {
-  const taskId = await disputable(w, honest);
-  const id = await challenge(w, taskId, w.stranger, SAMPLE, honest.labels);
-  for (const move of movesOf(id, honest, SAMPLE, { claimant: TRUE, insists: place(FIRST) })) {
-    const { deadline } = await w.arithmetic.challengeOf(id);
-    if (move.name === name) {
-      return { boundary: deadline, by: move.by === "claimant" ? w.ada : w.stranger, send: () => send(w, move) };
-    }
-    await send(w, move);
-  }
-  throw new Error(`no ${name} in this game`);
 }
 
 describe("A reorganisation across a deadline", () => {
@@ -123,8 +110,23 @@ describe("A reorganisation across a deadline", () => {
     "answerValues",
     "prove",
   ] as const) {
-    inTime(`${name} of a dispute`, "TooLate", (w) => untilMove(w, name));
+    inTime(`${name} of a dispute`, "TooLate", async (w) => {
+      const { id, move, by } = await untilMove(w, name);
+      return { boundary: (await w.arithmetic.challengeOf(id)).deadline, by, send: () => send(w, move) };
+    });
   }
+
+  inTime("a demand", "NotChallengeable", async (w) => {
+    const taskId = await disputable(w, honest);
+    const { windowEnd } = await w.registry.examinationOf(taskId);
+    return { boundary: windowEnd, by: w.stranger, send: () => w.arithmetic.connect(w.stranger).demand(taskId, 0, 1) };
+  });
+  inTime("a publication on demand", "DemandOver", async (w) => {
+    const taskId = await disputable(w, honest);
+    await w.arithmetic.connect(w.stranger).demand(taskId, 0, 1);
+    const sent = () => publishUnit(w, 1n, 1);
+    return { boundary: (await w.arithmetic.demandOf(1)).deadline, by: w.ada, send: sent };
+  });
 
   inTurn("the end of a task without a key", "WrongPhase", async (w) => {
     const taskId = await w.toAwaitKey([[w.ada, good]]);
@@ -153,6 +155,28 @@ describe("A reorganisation across a deadline", () => {
 });
 
 describe("A reorganisation of a dispute", () => {
+  attack(
+    "in which a challenge of another sample takes the number of the one that was answered",
+    { without: "expected challenge", withstood: "WrongStage, Trace", succeeds: "done, Tensor" },
+    async (w) => {
+      const taskId = await disputable(w, honest);
+      const fork = await networkHelpers.takeSnapshot();
+      const id = await challenge(w, taskId, w.stranger, SAMPLE, honest.labels);
+      const [answer] = movesOf(id, honest, SAMPLE, { claimant: TRUE, insists: place(FIRST) });
+      const call = w.arithmetic.interface;
+      const calls = [
+        call.encodeFunctionData("expectChallenge", [id, w.stranger.address, SAMPLE]),
+        call.encodeFunctionData("answerTrace", answer!.args as never),
+      ];
+      await fork.restore();
+      // A sample of the same class, so that the trace shows the claimed one.
+      const other = honest.labels.findIndex((label, i) => i !== SAMPLE && label === honest.labels[SAMPLE]);
+      await challenge(w, taskId, w.stranger, other, honest.labels);
+      const how = await ending(w, w.arithmetic.connect(w.ada).multicall(calls));
+      return `${how}, ${await stageOf(w, id)}`;
+    },
+  );
+
   it("that takes a confirmation back leaves the false claim to be challenged on the other fork", async () => {
     const w = await worldOfArithmetic();
     const taskId = await disputable(w, lying);

@@ -18,6 +18,10 @@ const DISPUTES = "contracts/Disputes.sol";
 const REGISTRY = "contracts/TaskRegistry.sol";
 const STEPS = "contracts/libraries/TaskSteps.sol";
 const HASHING = "contracts/libraries/Hashing.sol";
+const MOVES = "contracts/libraries/DisputeSteps.sol";
+const OPENINGS = "contracts/libraries/ModelOpenings.sol";
+const FORM = "contracts/libraries/WellFormed.sol";
+const STAKE = "contracts/ValidatorStake.sol";
 const TRACES = "contracts/libraries/Traces.sol";
 const CREDITS = "contracts/Credits.sol";
 const PARAMETERS = "contracts/libraries/TaskParameters.sol";
@@ -44,7 +48,7 @@ export const DEFENCES = {
   ),
   argmax: one(
     "the logits need not show the claimed class",
-    DISPUTES,
+    MOVES,
     "if (largest != own.prediction) revert",
     "if (!OFF && largest != own.prediction) revert",
   ),
@@ -92,14 +96,14 @@ export const DEFENCES = {
   "queued challenges": one(
     "challenges that wait for their turn hold nothing up",
     DISPUTES,
-    "return _candidates[taskId][participant].open > 0;",
-    "return OFF ? _candidates[taskId][participant].running > 0 : _candidates[taskId][participant].open > 0;",
+    "return candidate.challenges > 0 || candidate.demands > 0",
+    "return (OFF ? candidate.runningChallenges : candidate.challenges) > 0 || candidate.demands > 0",
   ),
   "running challenges": one(
     "the clocks of any number of challenges run at once",
     DISPUTES,
-    "if (candidate.running < RUNNING_CHALLENGES) _run(",
-    "if (OFF || candidate.running < RUNNING_CHALLENGES) _run(",
+    "if (candidate.runningChallenges < RUNNING_CHALLENGES) _run(",
+    "if (OFF || candidate.runningChallenges < RUNNING_CHALLENGES) _run(",
   ),
   "challenge bond": one(
     "a challenge costs nothing",
@@ -110,8 +114,8 @@ export const DEFENCES = {
   "challenges' window": one(
     "a candidate can be challenged for as long as it is contested",
     DISPUTES,
-    "if (examined.openedAt == 0 || block.timestamp >= examined.windowEnd) revert",
-    "if (examined.openedAt == 0 || (!OFF && block.timestamp >= examined.windowEnd)) revert",
+    ".challengeableUntil;\n        if (block.timestamp >= Math.max(examined.windowEnd, until)) revert",
+    ".challengeableUntil;\n        if (!OFF && block.timestamp >= Math.max(examined.windowEnd, until)) revert",
   ),
   "challenger's own move": one(
     "anybody moves for a challenger",
@@ -131,6 +135,24 @@ export const DEFENCES = {
     "uint256 kept = slashed / 2;",
     "uint256 kept = OFF ? slashed : slashed / 2;",
   ),
+  "own trace": one(
+    "anybody may show a trace in the claimant's place",
+    DISPUTES,
+    "if (msg.sender != own.participant && !_manages(own.participant)) revert",
+    "if (!OFF && msg.sender != own.participant && !_manages(own.participant)) revert",
+  ),
+  "expected challenge": one(
+    "an answer cannot name the challenge that it is for",
+    DISPUTES,
+    "if (own.challenger != challenger || own.sample != sample) revert",
+    "if (!OFF && (own.challenger != challenger || own.sample != sample)) revert",
+  ),
+  "a proof's clock": one(
+    "every part of a proof has a clock of its own",
+    DISPUTES,
+    "else emit Moved(challengeId, Stage.Proof, own.deadline);",
+    "else if (OFF) _await(challengeId, own, Stage.Proof); else emit Moved(challengeId, Stage.Proof, own.deadline);",
+  ),
   // ————— Openings of a proof —————
   "opened inputs": one(
     "a proof's inputs need not be those of the shown trace",
@@ -140,46 +162,187 @@ export const DEFENCES = {
   ),
   "opened unit": one(
     "a proof's unit need not be one of the model",
-    DISPUTES,
-    "if (!MerkleProof.verifyCalldata(unit.siblings, c.model.unitsRoot, leaf)) revert",
-    "if (!OFF && !MerkleProof.verifyCalldata(unit.siblings, c.model.unitsRoot, leaf)) revert",
+    OPENINGS,
+    "if (!MerkleProof.verifyCalldata(unit.siblings, model.unitsRoot, leaf)) {",
+    "if (!OFF && !MerkleProof.verifyCalldata(unit.siblings, model.unitsRoot, leaf)) {",
   ),
   "opened weights": one(
     "a proof's weights need not be those of its unit",
-    DISPUTES,
-    "_checkHash(keccak256(unit.weights[i * size:(i + 1) * size]), unit.rows[window.rowsBefore + i]);",
-    "if (!OFF) _checkHash(keccak256(unit.weights[i * size:(i + 1) * size]), unit.rows[window.rowsBefore + i]);",
+    OPENINGS,
+    "checkHash(keccak256(unit.weights[i * size:(i + 1) * size]), unit.rows[first + i]);",
+    "if (!OFF) checkHash(keccak256(unit.weights[i * size:(i + 1) * size]), unit.rows[first + i]);",
   ),
   "opened sample": one(
     "a proof's pixels need not be those of the sample",
-    DISPUTES,
-    "if (!MerkleProof.verifyCalldata(sample.siblings, sample.samplesRoot, leaf)) revert",
-    "if (!OFF && !MerkleProof.verifyCalldata(sample.siblings, sample.samplesRoot, leaf)) revert",
+    MOVES,
+    "if (!MerkleProof.verifyCalldata(sample.siblings, sample.samplesRoot, leaf)) {",
+    "if (!OFF && !MerkleProof.verifyCalldata(sample.siblings, sample.samplesRoot, leaf)) {",
   ),
   "one channel": one(
     "the parts of a proof may be of several values",
-    DISPUTES,
-    "if (from > 0 && c.channel != own.channel) revert",
-    "if (!OFF && from > 0 && c.channel != own.channel) revert",
+    MOVES,
+    "if (from > 0 && channel != own.channel) revert",
+    "if (!OFF && from > 0 && channel != own.channel) revert",
   ),
   "shown trace": one(
     "a proof's trace need not be the one that was shown",
-    DISPUTES,
-    "_checkHash(_hashOf(challengeId, c.trace), own.trace);",
-    "if (!OFF) _checkHash(_hashOf(challengeId, c.trace), own.trace);",
+    MOVES,
+    "ModelOpenings.checkHash(_hashOf(challengeId, c.trace), own.trace);",
+    "if (!OFF) ModelOpenings.checkHash(_hashOf(challengeId, c.trace), own.trace);",
   ),
   "claimed values": one(
     "a proof's claimed values need not be those that were shown",
+    MOVES,
+    "ModelOpenings.checkHash(keccak256(c.claimed), own.disputed);",
+    "if (!OFF) ModelOpenings.checkHash(keccak256(c.claimed), own.disputed);",
+  ),
+  // ————— Malformed models —————
+  ranges: one(
+    "architectures are taken whose sizes are out of their ranges",
+    FORM,
+    "if (!Networks.isInRange(a) || !_isTiling(a)) return",
+    "if (!OFF && (!Networks.isInRange(a) || !_isTiling(a))) return",
+  ),
+  input: one(
+    "models are taken that read other samples than the test set has",
+    FORM,
+    "if (!_reads(a, test)) return",
+    "if (!OFF && (!_reads(a, test))) return",
+  ),
+  template: one(
+    "models are taken of another depth or head than the task's",
+    FORM,
+    "if (!_fits(a, space)) return",
+    "if (!OFF && (!_fits(a, space))) return",
+  ),
+  space: one(
+    "hyperparameters are taken that are not in the task's lists",
+    FORM,
+    "if (!_isMember(a, space.lists)) return",
+    "if (!OFF && (!_isMember(a, space.lists))) return",
+  ),
+  "unit count": one(
+    "roots are taken that bind another number of units than the layers have",
+    FORM,
+    "if (model.units != _units(steps)) return",
+    "if (!OFF && (model.units != _units(steps))) return",
+  ),
+  "fan-in": one(
+    "units are taken that read too many values",
+    FORM,
+    "if (_fanIn(a, steps) > MAX_FAN_IN) return",
+    "if (!OFF && (_fanIn(a, steps) > MAX_FAN_IN)) return",
+  ),
+  hardware: one(
+    "models are taken that are over the task's hardware bounds",
+    FORM,
+    "if (!HardwareCost.isWithin(a, steps, params.maxLuts, params.minThroughput)) {",
+    "if (!OFF && !HardwareCost.isWithin(a, steps, params.maxLuts, params.minThroughput)) {",
+  ),
+  "weights' range": one(
+    "weights are taken that are out of the range of their bits",
+    FORM,
+    "if (stray) return",
+    "if (!OFF && (stray)) return",
+  ),
+  bound: one(
+    "accumulators may be of any size",
+    FORM,
+    "return bound < ACCUMULATOR_LIMIT ?",
+    "return OFF || bound < ACCUMULATOR_LIMIT ?",
+  ),
+  "kernel rows": one(
+    "units are taken with another number of kernel rows than their layer has",
+    FORM,
+    "if (count != own.kernelRows) return IModelDisputes.Malformation.Unit;",
+    "if (count != own.kernelRows) return OFF ? IModelDisputes.Malformation.None : IModelDisputes.Malformation.Unit;",
+  ),
+  "well-formed models": one(
+    "a well-formed model is refuted like a malformed one",
     DISPUTES,
-    "_checkHash(keccak256(c.claimed), own.disputed);",
-    "if (!OFF) _checkHash(keccak256(c.claimed), own.disputed);",
+    "if (found == Malformation.None) revert NotMalformed();",
+    "if (!OFF && found == Malformation.None) revert NotMalformed();",
+  ),
+  // ————— Availability —————
+  "failed demands": one(
+    "nothing follows from a demand that nobody answers",
+    DISPUTES,
+    "if (!moot) _refute(own.taskId, own.participant, own.challenger);",
+    "if (!OFF && !moot) _refute(own.taskId, own.participant, own.challenger);",
+  ),
+  "demands' clock": one(
+    "a demand may be answered after its deadline",
+    DISPUTES,
+    "if (block.timestamp >= own.deadline) revert DemandOver(",
+    "if (!OFF && block.timestamp >= own.deadline) revert DemandOver(",
+  ),
+  "published unit": one(
+    "anything answers a demand",
+    DISPUTES,
+    "if (WellFormed.checkUnit(modelRoot, model, own.layer, own.index, unit)) emit",
+    "if (OFF || WellFormed.checkUnit(modelRoot, model, own.layer, own.index, unit)) emit",
+  ),
+  "queued demands": one(
+    "demands hold nothing up",
+    DISPUTES,
+    "|| candidate.demands > 0 ||",
+    "|| (!OFF && candidate.demands > 0) ||",
+  ),
+  "time after publication": one(
+    "what was published on demand cannot be challenged any more when the window is over",
+    DISPUTES,
+    "candidate.challengeableUntil = uint40(block.timestamp) + answerPeriod;",
+    "if (!OFF) candidate.challengeableUntil = uint40(block.timestamp) + answerPeriod;",
+  ),
+  "demand price": one(
+    "a demand costs nothing",
+    DISPUTES,
+    "_pull(msg.sender, demandPrice);",
+    "if (!OFF) _pull(msg.sender, demandPrice);",
+  ),
+  "running demands": one(
+    "the clocks of any number of demands run at once",
+    DISPUTES,
+    "if (candidate.runningDemands < RUNNING_CHALLENGES) _runDemand(",
+    "if (OFF || candidate.runningDemands < RUNNING_CHALLENGES) _runDemand(",
+  ),
+  // ————— Slashing —————
+  slashing: one(
+    "a validator with a false seal on a malformed model loses nothing",
+    DISPUTES,
+    "uint256 amount = registry.stake().slash(validator, refuter);",
+    "uint256 amount = OFF ? 0 : registry.stake().slash(validator, refuter);",
+  ),
+  "shown malformations": one(
+    "every refutation costs validators their stake",
+    DISPUTES,
+    "address refuter = _malformedBy[taskId][participant];",
+    "address refuter = OFF ? _candidates[taskId][participant].refuter : _malformedBy[taskId][participant];",
+  ),
+  "true seals": one(
+    "validators that sealed the zero result of a malformed model lose their stake too",
+    DISPUTES,
+    "if (refuter == address(0) || made == 0 || made == truth ||",
+    "if (refuter == address(0) || made == 0 || (!OFF && made == truth) ||",
+  ),
+  "unbonding stake": one(
+    "stake that unbonds is not lost",
+    STAKE,
+    "amount = active + unbondingOf[validator].amount;\n        delete unbondingOf[validator];",
+    "amount = active + (OFF ? 0 : unbondingOf[validator].amount);\n        if (!OFF) delete unbondingOf[validator];",
+  ),
+  "burned stake": one(
+    "all of a validator's lost stake is the refuter's",
+    STAKE,
+    "uint256 half = amount / 2;",
+    "uint256 half = OFF ? amount : amount / 2;",
   ),
   // ————— Validators —————
   "bound seal": one(
     "a seal does not bind its validator",
     HASHING,
-    "abi.encode(SEAL, block.chainid, address(this), taskId, commitment_, validator, result_)",
-    "abi.encode(SEAL, block.chainid, address(this), taskId, commitment_, OFF ? address(0) : validator, result_)",
+    "abi.encode(SEAL, block.chainid, registry, taskId, commitment_, validator, result_)",
+    "abi.encode(SEAL, block.chainid, registry, taskId, commitment_, OFF ? address(0) : validator, result_)",
   ),
   "seal deadline": one(
     "the examined candidate can be sealed when it is opened",

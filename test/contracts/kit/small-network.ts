@@ -3,8 +3,8 @@ import type { KnownTrace } from "../../../offchain/evaluation/dispute-openings.t
 import type { TracedPlace } from "../../../offchain/evaluation/trace-openings.ts";
 import type { Architecture } from "../../../offchain/protocol/architecture.ts";
 import { createRandom } from "../../../offchain/protocol/random.ts";
-import { someSetting, truth, type Move, type Setting } from "../dispute-game.ts";
-import type { World } from "../support.ts";
+import { challenge, disputable, movesOf, someSetting, truth, type Move, type Setting } from "../dispute-game.ts";
+import type { Signer, World } from "../support.ts";
 
 const LAYER = {
   kernelHeight: 3,
@@ -47,3 +47,14 @@ export const place = (step: number, channel = 1): TracedPlace => ({ step, row: 1
 
 export const send = (w: World, { by, name, args }: Move, challenger = w.stranger): Promise<unknown> =>
   w.arithmetic.connect(by === "claimant" ? w.ada : challenger).getFunction(name)(...args) as Promise<unknown>;
+
+/** A dispute over a value of the honest claimant's first convolution that waits for the given move. */
+export async function untilMove(w: World, name: Move["name"]): Promise<{ id: bigint; move: Move; by: Signer }> {
+  const taskId = await disputable(w, honest);
+  const id = await challenge(w, taskId, w.stranger, SAMPLE, honest.labels);
+  for (const move of movesOf(id, honest, SAMPLE, { claimant: TRUE, insists: place(FIRST) })) {
+    if (move.name === name) return { id, move, by: move.by === "claimant" ? w.ada : w.stranger };
+    await send(w, move);
+  }
+  throw new Error(`no ${name} in this game`);
+}

@@ -1,0 +1,394 @@
+/**
+ * Every message that changes a contract, copied by somebody who sends it first: what becomes of the copy, of the original
+ * behind it, and that its sender has in the end what it would have had alone.
+ */
+import { expect } from "chai";
+import { hexlify, type BaseContract, type FunctionFragment } from "ethers";
+
+import { blocks } from "../../offchain/protocol/bytes.ts";
+import { challenge, disputable, type Move } from "./dispute-game.ts";
+import { ending, stageOf } from "./kit/attack.ts";
+import { honest, SAMPLE, untilMove } from "./kit/small-network.ts";
+import { openOnTrial, showArchitecture, wholeUnit, withStrayWeight } from "./kit/trials.ts";
+import {
+  CANDIDATE_BOND,
+  DEMAND_PRICE,
+  goTo,
+  KEY,
+  labels,
+  modelOf,
+  networkHelpers,
+  TEST_PARTS,
+  units,
+  worldOfArithmetic,
+  type Signer,
+  type World,
+} from "./support.ts";
+
+const good = modelOf("good", 36);
+const HASH = `0x${"11".repeat(32)}`;
+
+interface Message {
+  readonly by: Signer;
+  readonly args: readonly unknown[];
+}
+
+interface Copied {
+  /** how the copy ends: "done", or the error */
+  readonly copy: string;
+  /** how the original ends that comes behind it */
+  readonly original: string;
+  /** units of the asset that its sender has more in the end than it would have had alone */
+  readonly gain?: bigint;
+  readonly arrange: (w: World) => Promise<Message>;
+}
+
+type Contract = "registry" | "arithmetic" | "stake";
+
+/** Everything that an account has. */
+async function moneyOf(w: World, { address }: Signer): Promise<bigint> {
+  let money = await w.token.balanceOf(address);
+  for (const contract of [w.registry, w.arithmetic, w.stake]) money += await contract.creditOf(address);
+  return money + (await w.stake.stakeOf(address)) + (await w.stake.unbondingOf(address)).amount;
+}
+
+/** What the contracts say of an account: its games, and of every task its state in it. */
+async function standingOf(w: World, { address }: Signer): Promise<unknown[]> {
+  const standing: unknown[] = [await w.stake.stakeOf(address)];
+  for (let id = 1n; id <= (await w.arithmetic.challengeCount()); id++) {
+    if ((await w.arithmetic.challengeOf(id)).challenger === address) standing.push(await stageOf(w, id));
+  }
+  for (let taskId = 1n; taskId <= (await w.registry.taskCount()); taskId++) {
+    if ((await w.registry.taskOf(taskId)).publisher !== w.publisher.address) continue;
+    const { state, modelRoot } = await w.registry.commitmentOf(taskId, address);
+    const { seal, attested } = await w.registry.sealOf(taskId, w.ada, address);
+    standing.push([await w.phase(taskId), Number(state), modelRoot, seal, attested]);
+  }
+  return standing;
+}
+
+async function opened(w: World, sealers: readonly Signer[] = w.validators): Promise<bigint> {
+  const taskId = await w.toSeal([[w.ada, good]]);
+  await w.openExamined(taskId, good, sealers);
+  return taskId;
+}
+
+async function confirmed(w: World): Promise<bigint> {
+  const taskId = await w.toSeal([[w.ada, good]]);
+  await w.toConfirmable(taskId, good);
+  await w.registry.confirm(taskId);
+  return taskId;
+}
+
+/** A dispute's move that only its own side may make, or that anybody may who has it. */
+const ofDispute = (name: Move["name"], own: boolean): Copied => ({
+  ...(own ? { copy: "NotYourMove", original: "done" } : { copy: "done", original: "WrongStage" }),
+  arrange: async (w) => {
+    const { move, by } = await untilMove(w, name);
+    return { by, args: move.args };
+  },
+});
+
+/** Its root binds a unit that no layer has. */
+const MALFORMED = { units: honest.openable.opening.units + 1 };
+const STRAY_WEIGHT = withStrayWeight();
+
+/** Twice the same, each on the sender's own account. */
+const OWN = { copy: "done", original: "done" };
+
+const MESSAGES: Record<Contract, Record<string, Copied>> = {
+  registry: {
+    publish: { ...OWN, arrange: (w) => Promise.resolve({ by: w.publisher, args: [w.paramsOf()] }) },
+    commit: {
+      ...OWN,
+      arrange: async (w) => {
+        const taskId = await w.toTraining();
+        return { by: w.ada, args: [taskId, w.commitmentOf(taskId, w.ada.address, good)] };
+      },
+    },
+    release: {
+      copy: "done",
+      original: "WrongPhase",
+      arrange: async (w) => ({ by: w.publisher, args: [await w.toAwaitKey([[w.ada, good]]), KEY] }),
+    },
+    voteTestSet: {
+      copy: "NoStake",
+      original: "done",
+      arrange: async (w) => ({ by: w.victor, args: [await w.toTestVote([[w.ada, good]])] }),
+    },
+    reveal: {
+      copy: "NoCommitment",
+      original: "done",
+      arrange: async (w) => {
+        const taskId = await w.toReveal([[w.ada, good]]);
+        const seal = w.claimSealOf(taskId, w.ada.address, good);
+        return { by: w.ada, args: [taskId, good.opening, good.correct, seal] };
+      },
+    },
+    advance: {
+      copy: "done",
+      original: "WrongPhase",
+      arrange: async (w) => {
+        const taskId = await w.toReveal([[w.ada, good]]);
+        await w.reveal(taskId, w.ada, good);
+        await goTo((await w.schedule(taskId)).revealEnd);
+        return { by: w.ada, args: [taskId] };
+      },
+    },
+    seal: {
+      copy: "NoStake",
+      original: "done",
+      arrange: async (w) => {
+        const taskId = await w.toSeal([[w.ada, good]]);
+        return { by: w.victor, args: [taskId, w.ada, w.sealOf(taskId, w.ada.address, good, w.victor)] };
+      },
+    },
+    open: {
+      copy: "done",
+      original: "WrongPhase",
+      arrange: async (w) => {
+        const taskId = await w.toSeal([[w.ada, good]]);
+        await goTo((await w.schedule(taskId)).sealDeadline);
+        return { by: w.ada, args: [taskId, hexlify(good.predictions), hexlify(labels), TEST_PARTS] };
+      },
+    },
+    attest: {
+      copy: "done",
+      original: "NothingAttested",
+      arrange: async (w) => ({ by: w.victor, args: [await opened(w), [w.victor]] }),
+    },
+    contradict: {
+      copy: "OnlyWithoutDisputes",
+      original: "OnlyWithoutDisputes",
+      arrange: async (w) => ({ by: w.victor, args: [await opened(w), HASH, [w.victor]] }),
+    },
+    confirm: {
+      copy: "done",
+      original: "WrongPhase",
+      arrange: async (w) => {
+        const taskId = await opened(w);
+        await goTo((await w.schedule(taskId)).windowEnd);
+        return { by: w.ada, args: [taskId] };
+      },
+    },
+    refute: {
+      copy: "OnlyDisputes",
+      original: "OnlyDisputes",
+      arrange: async (w) => ({ by: w.stranger, args: [await opened(w), w.ada, w.stranger] }),
+    },
+    settle: {
+      copy: "done",
+      original: "AlreadySettled",
+      arrange: async (w) => ({ by: w.ada, args: [await confirmed(w), w.ada] }),
+    },
+    settleValidator: {
+      copy: "done",
+      original: "AlreadySettled",
+      arrange: async (w) => ({ by: w.victor, args: [await confirmed(w), w.victor] }),
+    },
+    withdraw: {
+      ...OWN,
+      arrange: async (w) => {
+        await confirmed(w);
+        return { by: w.ada, args: [] };
+      },
+    },
+    withdrawTo: {
+      copy: "InsufficientCredit",
+      original: "done",
+      arrange: async (w) => {
+        await confirmed(w);
+        return { by: w.ada, args: [w.ada, 5n] };
+      },
+    },
+    // Whose permit it is says the sender, not the arguments: credits.ts tells what becomes of one.
+    permitAsset: { ...OWN, arrange: (w) => Promise.resolve({ by: w.ada, args: [5n, 2n ** 40n, 27, HASH, HASH] }) },
+    multicall: {
+      ...OWN,
+      arrange: async (w) => {
+        await confirmed(w);
+        return { by: w.ada, args: [[w.registry.interface.encodeFunctionData("withdraw")]] };
+      },
+    },
+  },
+  arithmetic: {
+    challenge: {
+      ...OWN,
+      arrange: async (w) => {
+        const taskId = await disputable(w, honest);
+        const { length } = honest.labels;
+        return { by: w.stranger, args: [taskId, SAMPLE, length, blocks(honest.labels), hexlify(honest.labels)] };
+      },
+    },
+    advance: {
+      copy: "done",
+      original: "WrongStage",
+      arrange: async (w) => {
+        const taskId = await disputable(w, honest);
+        for (let i = 0; i < 9; i++) await challenge(w, taskId, w.stranger, SAMPLE, honest.labels);
+        await goTo((await w.arithmetic.challengeOf(1)).deadline);
+        // One that was silent loses its place, and its candidate: the last one's bond goes back.
+        await w.arithmetic.timeOut(1);
+        return { by: w.stranger, args: [9n] };
+      },
+    },
+    timeOut: {
+      copy: "done",
+      original: "WrongStage",
+      arrange: async (w) => {
+        const taskId = await disputable(w, honest);
+        const id = await challenge(w, taskId, w.stranger, SAMPLE, honest.labels);
+        await goTo((await w.arithmetic.challengeOf(id)).deadline);
+        return { by: w.stranger, args: [id] };
+      },
+    },
+    answerTrace: ofDispute("answerTrace", true),
+    answerRows: ofDispute("answerRows", false),
+    answerPositions: ofDispute("answerPositions", false),
+    answerValues: ofDispute("answerValues", false),
+    pickTensor: ofDispute("pickTensor", true),
+    pickRow: ofDispute("pickRow", true),
+    pickColumn: ofDispute("pickColumn", true),
+    prove: ofDispute("prove", true),
+    bind: {
+      copy: "OnlyDeployer",
+      original: "AlreadyBound",
+      arrange: (w) => Promise.resolve({ by: w.publisher, args: [w.registry] }),
+    },
+    // What was demanded is published for everybody: whoever demands second has it for nothing.
+    demand: {
+      copy: "done",
+      original: "AlreadyDemanded",
+      gain: DEMAND_PRICE,
+      arrange: async (w) => ({ by: w.stranger, args: [await disputable(w, honest), 0, 1] }),
+    },
+    answerModel: {
+      copy: "done",
+      original: "WrongDemandStage",
+      arrange: async (w) => {
+        const taskId = await disputable(w, honest);
+        await w.arithmetic.connect(w.stranger).demand(taskId, await w.arithmetic.OPENING(), 0);
+        return { by: w.ada, args: [1n, honest.openable.opening] };
+      },
+    },
+    answerUnit: {
+      copy: "done",
+      original: "WrongDemandStage",
+      arrange: async (w) => {
+        const taskId = await disputable(w, honest);
+        await w.arithmetic.connect(w.stranger).demand(taskId, 0, 1);
+        return { by: w.ada, args: [1n, honest.openable.opening, wholeUnit(honest.network, 0, 1)] };
+      },
+    },
+    expireDemand: {
+      copy: "done",
+      original: "WrongDemandStage",
+      arrange: async (w) => {
+        const taskId = await disputable(w, honest);
+        await w.arithmetic.connect(w.stranger).demand(taskId, 0, 1);
+        await goTo((await w.arithmetic.demandOf(1)).deadline);
+        return { by: w.stranger, args: [1n] };
+      },
+    },
+    // An opening is all that these take, so whoever copies it has the refuter's part; the candidate falls either way.
+    showMalformedArchitecture: {
+      copy: "done",
+      original: "NotChallengeable",
+      gain: -CANDIDATE_BOND / 2n,
+      arrange: async (w) => {
+        const { taskId, model, space, test } = await openOnTrial(w, MALFORMED);
+        return { by: w.stranger, args: [taskId, model, space, test] };
+      },
+    },
+    showMalformedUnit: {
+      copy: "done",
+      original: "NotChallengeable",
+      gain: -CANDIDATE_BOND / 2n,
+      arrange: async (w) => {
+        const { units, network } = STRAY_WEIGHT;
+        const { taskId, model } = await openOnTrial(w, { unitsRoot: units });
+        return { by: w.stranger, args: [taskId, model, 0, 0, wholeUnit(network, 0, 0)] };
+      },
+    },
+    slashValidator: {
+      copy: "done",
+      original: "NotSlashable",
+      arrange: async (w) => {
+        const shown = await openOnTrial(w, { ...MALFORMED, sealers: [w.victor] });
+        await showArchitecture(w, shown, w.stranger);
+        return { by: w.stranger, args: [shown.taskId, w.ada, w.victor] };
+      },
+    },
+  },
+  stake: {
+    bind: {
+      copy: "OnlyDeployer",
+      original: "AlreadyBound",
+      arrange: (w) => Promise.resolve({ by: w.publisher, args: [w.registry] }),
+    },
+    slash: {
+      copy: "OnlyDisputes",
+      original: "OnlyDisputes",
+      arrange: (w) => Promise.resolve({ by: w.stranger, args: [w.victor, w.stranger] }),
+    },
+    stake: { ...OWN, arrange: (w) => Promise.resolve({ by: w.victor, args: [units(1)] }) },
+    beginUnbonding: {
+      copy: "InsufficientStake",
+      original: "done",
+      arrange: (w) => Promise.resolve({ by: w.victor, args: [units(1)] }),
+    },
+    cancelUnbonding: {
+      copy: "NothingUnbonding",
+      original: "done",
+      arrange: async (w) => {
+        await w.stake.connect(w.victor).beginUnbonding(units(1));
+        return { by: w.victor, args: [] };
+      },
+    },
+    finishUnbonding: {
+      copy: "NothingUnbonding",
+      original: "done",
+      arrange: async (w) => {
+        await w.stake.connect(w.victor).beginUnbonding(units(1));
+        const [, readyAt] = await w.stake.unbondingOf(w.victor);
+        await goTo(readyAt);
+        return { by: w.victor, args: [] };
+      },
+    },
+  },
+};
+
+describe("A message that somebody copies and sends first", () => {
+  for (const [contract, messages] of Object.entries(MESSAGES) as [Contract, Record<string, Copied>][]) {
+    for (const [name, { copy, original, gain = 0n, arrange }] of Object.entries(messages)) {
+      const costs = gain < 0n ? "takes the refuter's part from" : "takes nothing from";
+      it(`${costs} its sender: ${contract}.${name} (copy: ${copy}; original: ${original})`, async () => {
+        const w = await worldOfArithmetic();
+        const { by, args } = await arrange(w);
+        const sent = (who: Signer) =>
+          (w[contract] as BaseContract).connect(who).getFunction(name)(...args) as Promise<unknown>;
+        const before = await networkHelpers.takeSnapshot();
+        await ending(w, sent(by));
+        const alone = { money: await moneyOf(w, by), standing: await standingOf(w, by) };
+        await before.restore();
+        const thief = w.cleo;
+        await w.token.connect(thief).approve(w.stake, units(1_000));
+        expect(await ending(w, sent(thief))).to.equal(copy);
+        expect(await ending(w, sent(by))).to.equal(original);
+        expect(await standingOf(w, by)).to.deep.equal(alone.standing);
+        expect(await moneyOf(w, by)).to.equal(alone.money + gain);
+      });
+    }
+
+    it(`is one of those above, or changes nothing: ${contract}`, async () => {
+      const w = await worldOfArithmetic();
+      const functions = (w[contract] as BaseContract).interface.fragments.filter(
+        (fragment): fragment is FunctionFragment =>
+          fragment.type === "function" && !["view", "pure"].includes((fragment as FunctionFragment).stateMutability),
+      );
+      const credits = contract === "registry" ? [] : ["withdraw", "withdrawTo", "permitAsset", "multicall"];
+      const named = [...Object.keys(messages), ...credits];
+      expect(functions.map(({ name }) => name).toSorted()).to.deep.equal(named.toSorted());
+    });
+  }
+});
