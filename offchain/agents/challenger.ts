@@ -12,7 +12,7 @@ import { createDisputeSides } from "./dispute-sides.ts";
 import { isOfClaimant, tidy, type DisputeOptions } from "./dispute-clocks.ts";
 import { isOpen, type ChallengeInTask } from "./disputes-contract.ts";
 import type { Duty } from "./duties.ts";
-import { formatAmount, type TaskState } from "./registry.ts";
+import { formatAmount, withdrawCredit, type TaskState } from "./registry.ts";
 
 /** Challenges of one candidate that this account may lose before it takes its own evaluation to be at fault. */
 const MOST_LOST = 2;
@@ -53,19 +53,19 @@ export function createChallenger(options: DisputeOptions & { readonly evaluate: 
       return;
     }
     await ensureDisputeFunds(chain, disputes.bond, "A challenge");
+    await disputes.raise(taskId, sample, opened);
     log.warn(
       about,
-      `challenges sample ${sample} with a bond of ${formatAmount(disputes.bond)}: ${participant} opened class ` +
+      `challenged sample ${sample} with a bond of ${formatAmount(disputes.bond)}: ${participant} opened class ` +
         `${opened[sample]}, its model says ${found.predictions[sample]}`,
     );
-    await disputes.raise(taskId, sample, opened);
   }
 
   return {
     name: "challenge",
     run: async (head) => {
       const task = await registry.task(taskId);
-      const { phase, examined, schedule } = task;
+      const { phase, examined } = task;
       const ended = phase === "Confirmed" || phase === "Void";
       const challenges = ended || examined !== null ? await disputes.challengesIn(taskId) : [];
       let first: unknown;
@@ -82,15 +82,16 @@ export function createChallenger(options: DisputeOptions & { readonly evaluate: 
       const mine = challenges.filter(({ challenger }) => challenger === chain.account);
       if (ended && first === undefined) {
         if (mine.some(({ stage }) => isOpen(stage))) return;
-        if (mine.length > 0 && (await disputes.credit()) > 0n) await disputes.withdraw();
+        await disputes.collect(log);
+        await withdrawCredit(registry, chain, log); // a refuter's half of the candidate's bond
         return true;
       }
       if (examined !== null && examined.participant !== chain.account) {
         const found = await evaluate(task, examined.participant, head);
         const ofIt = mine.filter(({ participant }) => participant === examined.participant);
         const lost = ofIt.filter(({ stage }) => stage === "Upheld").length;
-        const timely = phase === "Window" && head.timestamp < schedule.windowEnd;
-        if (timely && found?.malformed === null && !ofIt.some(({ stage }) => isOpen(stage)))
+        // When it is too late the chain says: what was demanded and published late can be challenged late.
+        if (phase === "Window" && found?.malformed === null && !ofIt.some(({ stage }) => isOpen(stage)))
           await raise(task, examined.participant, found, lost);
       }
       if (first !== undefined) throw first;

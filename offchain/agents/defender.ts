@@ -2,9 +2,29 @@
 import type { Address } from "../protocol/bytes.ts";
 import { answer } from "./dispute-moves.ts";
 import { isOfClaimant, tidy, type DisputeOptions } from "./dispute-clocks.ts";
-import { createDisputeSides } from "./dispute-sides.ts";
-import { isOpen } from "./disputes-contract.ts";
+import { createDisputeFiles, createDisputeSides } from "./dispute-sides.ts";
+import { isOpen, type DisputesContract } from "./disputes-contract.ts";
 import type { Duty } from "./duties.ts";
+import type { ModelStore } from "../storage/model-store.ts";
+import type { TaskFiles } from "./task-files.ts";
+
+/** How long a claimant's own model may take to arrive, where its disk is lost. */
+const MODEL_TIMEOUT_MS = 60_000;
+
+/** The defence of a participant's candidate: nothing where the deployment has no disputes. */
+export function createDefence({
+  disputes,
+  ...options
+}: Omit<Parameters<typeof createDefender>[0], "disputes" | "files"> & {
+  readonly disputes: DisputesContract | null;
+  readonly store: ModelStore;
+  readonly files: TaskFiles;
+  readonly signal: AbortSignal;
+}): Duty[] {
+  if (disputes === null) return [];
+  const files = createDisputeFiles({ ...options, timeoutMs: MODEL_TIMEOUT_MS });
+  return [createDefender({ ...options, disputes, files })];
+}
 
 /** The duty of the claimant's account, or where that is a pool, of its manager's. */
 export function createDefender(options: DisputeOptions & { readonly participant: Address }): Duty {

@@ -5,7 +5,8 @@ import type { Computation, ModelOpening, ShownTrace } from "../evaluation/disput
 import { CHALLENGE_STAGES, disputesAbi, taskRegistryAbi } from "../protocol/abi.ts";
 import { blocks, PREDICTION_BLOCK, ZERO_ADDRESS, type Address, type Hex } from "../protocol/bytes.ts";
 import type { ChainClient } from "../protocol/chain-client.ts";
-import { createRegistry, paying } from "./registry.ts";
+import type { Log } from "../protocol/log.ts";
+import { createRegistry, formatAmount, paying } from "./registry.ts";
 
 export type ChallengeStage = (typeof CHALLENGE_STAGES)[number];
 
@@ -145,24 +146,32 @@ export async function createDisputesContract(chain: ChainClient) {
         await chain.send({ ...at, functionName: "challenge", args });
       }),
 
-    answerTrace: (id: bigint, model: ModelOpening, trace: ShownTrace) =>
+    answerTrace: (id: bigint, model: ModelOpening, trace: ShownTrace): Promise<unknown> =>
       chain.send({ ...at, functionName: "answerTrace", args: [id, model, trace] }),
-    pickTensor: (id: bigint, model: ModelOpening, trace: ShownTrace, step: number) =>
+    pickTensor: (id: bigint, model: ModelOpening, trace: ShownTrace, step: number): Promise<unknown> =>
       chain.send({ ...at, functionName: "pickTensor", args: [id, model, trace, step] }),
-    answerRows: (id: bigint, rows: Hex) => chain.send({ ...at, functionName: "answerRows", args: [id, rows] }),
-    pickRow: (id: bigint, rows: Hex, row: number) =>
+    answerRows: (id: bigint, rows: Hex): Promise<unknown> =>
+      chain.send({ ...at, functionName: "answerRows", args: [id, rows] }),
+    pickRow: (id: bigint, rows: Hex, row: number): Promise<unknown> =>
       chain.send({ ...at, functionName: "pickRow", args: [id, rows, row] }),
-    answerPositions: (id: bigint, positions: Hex) =>
+    answerPositions: (id: bigint, positions: Hex): Promise<unknown> =>
       chain.send({ ...at, functionName: "answerPositions", args: [id, positions] }),
-    pickColumn: (id: bigint, positions: Hex, column: number) =>
+    pickColumn: (id: bigint, positions: Hex, column: number): Promise<unknown> =>
       chain.send({ ...at, functionName: "pickColumn", args: [id, positions, column] }),
-    answerValues: (id: bigint, values: Hex) => chain.send({ ...at, functionName: "answerValues", args: [id, values] }),
-    prove: (id: bigint, computation: Computation) =>
+    answerValues: (id: bigint, values: Hex): Promise<unknown> =>
+      chain.send({ ...at, functionName: "answerValues", args: [id, values] }),
+    prove: (id: bigint, computation: Computation): Promise<unknown> =>
       chain.send({ ...at, functionName: "prove", args: [id, computation] }),
     timeOut: (id: bigint) => chain.send({ ...at, functionName: "timeOut", args: [id] }),
     advance: (id: bigint) => chain.send({ ...at, functionName: "advance", args: [id] }),
 
-    credit: (): Promise<bigint> => chain.read({ ...at, functionName: "creditOf", args: [chain.account] }),
-    withdraw: () => chain.send({ ...at, functionName: "withdraw", args: [] }),
+    creditOf: (account: Address): Promise<bigint> => chain.read({ ...at, functionName: "creditOf", args: [account] }),
+    /** Withdraws what the contract owes this account, if it owes anything. */
+    collect: async (log: Log): Promise<void> => {
+      const credit = await chain.read({ ...at, functionName: "creditOf", args: [chain.account] });
+      if (credit === 0n) return;
+      await chain.send({ ...at, functionName: "withdraw", args: [] });
+      log.info({ event: "withdraw-credit", amount: String(credit) }, `withdrew ${formatAmount(credit)} from disputes`);
+    },
   };
 }

@@ -152,6 +152,9 @@ export function createPoolContract(chain: ChainClient, address: Address) {
     /** Fetches what an ended task owes the pool; anyone may. */
     collect: (taskId: bigint) => chain.send({ ...at, functionName: "collect", args: [taskId] }),
 
+    /** Fetches what the disputes owe the pool, into its float; anyone may. */
+    collectDisputes: () => chain.send({ ...at, functionName: "collectDisputes", args: [] }),
+
     /** Posts a split, and sees to it that the float has the stake on it. @throws PonasError funds */
     postSplit: (taskId: bigint, { root, depth, count, sum }: PointsTree, sharesCid: Uint8Array) =>
       paying(chain, async () => {

@@ -11,6 +11,8 @@ import type { Log } from "../protocol/log.ts";
 import { sleep } from "../protocol/wait.ts";
 import type { ModelStore } from "../storage/model-store.ts";
 import { createClaimant, createPrefetch, type Participation } from "./claimant.ts";
+import { createDefence } from "./defender.ts";
+import { createDisputesContract, type DisputesContract } from "./disputes-contract.ts";
 import { createFollowed, runDuties, type Duty } from "./duties.ts";
 import { createKeeper } from "./keeper.ts";
 import type { PoolContract } from "./pool-contract.ts";
@@ -43,9 +45,10 @@ const RECENT_TASKS = 50n;
 export async function runPoolManager(options: PoolManagerAgentOptions): Promise<void> {
   const { chain, pool, manager, files, state, log, signal, commitMargin } = options;
   const registry = createRegistry(chain);
+  const disputes = await createDisputesContract(chain);
   const worked = createWorkList(state, "pool");
   const followed = createFollowed({
-    dutiesFor: (id) => dutiesFor(id, options),
+    dutiesFor: (id) => dutiesFor(id, disputes, options),
     onEnd: (id) => {
       worked.remove(id);
       files.forget(id);
@@ -132,14 +135,18 @@ export async function runPoolManager(options: PoolManagerAgentOptions): Promise<
 }
 
 /** All that one task asks of the pool, from the commitment to the last payment. */
-function dutiesFor(taskId: bigint, options: PoolManagerAgentOptions): Duty[] {
+function dutiesFor(taskId: bigint, disputes: DisputesContract | null, options: PoolManagerAgentOptions): Duty[] {
   const { chain, pool, manager, store, files, state, log, signal, commitMargin } = options;
   const registry = createRegistry(chain);
   const participation: Participation = {
     participant: pool.address,
     commit: pool.commit,
     reveal: pool.reveal,
-    collect: (task) => settle(task, options),
+    collect: async (task) => {
+      // Won bonds and paid demands are the float's, out of which the manager pays for what the pool takes part in.
+      if (disputes !== null && (await disputes.creditOf(pool.address)) > 0n) await pool.collectDisputes();
+      return settle(task, options);
+    },
   };
   const claimant = createClaimant({
     taskId,
@@ -157,7 +164,23 @@ function dutiesFor(taskId: bigint, options: PoolManagerAgentOptions): Duty[] {
       return best === null ? undefined : { ...best, ...best.validation };
     },
   });
-  return [createPrefetch({ taskId, registry, files }), claimant, createKeeper({ taskId, registry, log, patience: 0 })];
+  const defence = createDefence({
+    taskId,
+    chain,
+    registry,
+    disputes,
+    participant: pool.address,
+    store,
+    files,
+    log,
+    signal,
+  });
+  return [
+    createPrefetch({ taskId, registry, files }),
+    claimant,
+    ...defence,
+    createKeeper({ taskId, registry, log, patience: 0 }),
+  ];
 }
 
 /** One step of the way from an ended task to the manager's last unit; true when nothing is left. */

@@ -15,6 +15,8 @@ import type { ModelStore } from "../storage/model-store.ts";
 import type { TrainingOutcome } from "../training/train.ts";
 import type { TrainingWorker } from "../training/worker.ts";
 import { createClaimant, createPrefetch, percent, type BestModel, type Participation } from "./claimant.ts";
+import { createDefence } from "./defender.ts";
+import { createDisputesContract, type DisputesContract } from "./disputes-contract.ts";
 import { createFollowed, runDuties, type Duty } from "./duties.ts";
 import { createKeeper } from "./keeper.ts";
 import { createRegistry, withdrawCredit, type Registry, type TaskState } from "./registry.ts";
@@ -59,9 +61,10 @@ interface Search {
 export async function runSoloMiner(options: SoloMinerOptions): Promise<void> {
   const { chain, files, state, log, signal, commitMargin } = options;
   const registry = createRegistry(chain);
+  const disputes = await createDisputesContract(chain);
   const work = createWorkList(state, "solo");
   const followed = createFollowed({
-    dutiesFor: (id) => dutiesFor(id, registry, options),
+    dutiesFor: (id) => dutiesFor(id, registry, disputes, options),
     onEnd: (id) => {
       work.remove(id);
       files.forget(id);
@@ -124,7 +127,12 @@ export async function runSoloMiner(options: SoloMinerOptions): Promise<void> {
   }
 }
 
-function dutiesFor(taskId: bigint, registry: Registry, options: SoloMinerOptions): Duty[] {
+function dutiesFor(
+  taskId: bigint,
+  registry: Registry,
+  disputes: DisputesContract | null,
+  options: SoloMinerOptions,
+): Duty[] {
   const { chain, files, store, state, log, signal, commitMargin } = options;
   const participant = chain.account;
   const participation: Participation = {
@@ -135,6 +143,7 @@ function dutiesFor(taskId: bigint, registry: Registry, options: SoloMinerOptions
       const commitment = await registry.commitmentOf(taskId, participant);
       if (commitment !== undefined && !commitment.settled) await registry.settle(taskId, participant);
       await withdrawCredit(registry, chain, log);
+      await disputes?.collect(log);
       return true;
     },
   };
@@ -143,6 +152,7 @@ function dutiesFor(taskId: bigint, registry: Registry, options: SoloMinerOptions
   return [
     createPrefetch({ taskId, registry, files }),
     createClaimant({ ...shared, participation, best, commitMargin }),
+    ...createDefence({ ...shared, disputes, participant }),
     createKeeper({ taskId, registry, log, patience: 0 }),
   ];
 }

@@ -9,7 +9,10 @@ import type { ChainClient, Head } from "../protocol/chain-client.ts";
 import { PonasError, explainError, type ErrorCode } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
 import { createCandidateEvaluator } from "./candidate-evaluation.ts";
+import { createChallenger } from "./challenger.ts";
 import { createPrefetch, inTime } from "./claimant.ts";
+import { createDisputeFiles } from "./dispute-sides.ts";
+import { createDisputesContract, type DisputesContract } from "./disputes-contract.ts";
 import { createFollowed, runDuties, type Duty } from "./duties.ts";
 import { createKeeper } from "./keeper.ts";
 import {
@@ -33,6 +36,8 @@ export interface ValidatorOptions {
   readonly signal: AbortSignal;
   /** how long a candidate's model may take to arrive; it should be well under a task's seal period */
   readonly modelTimeoutMs: number;
+  /** challenge what it found otherwise, where the deployment has disputes; true unless said otherwise */
+  readonly challenge?: boolean;
 }
 
 /** Sees to it that this account has at least `amount` staked. */
@@ -57,8 +62,9 @@ const RECENT_TASKS = 50n;
 export async function runValidator(options: ValidatorOptions): Promise<void> {
   const { chain, files, log, signal } = options;
   const registry = createRegistry(chain);
+  const disputes = options.challenge === false ? null : await createDisputesContract(chain);
   const followed = createFollowed({
-    dutiesFor: (id) => dutiesFor(id, registry, options),
+    dutiesFor: (id) => dutiesFor(id, registry, disputes, options),
     onEnd: files.forget,
     log,
     signal,
@@ -80,8 +86,13 @@ export async function runValidator(options: ValidatorOptions): Promise<void> {
 const FAULTS_OF_PUBLISHER: ReadonlySet<string> = new Set<ErrorCode>(["bad-input", "model-too-large"]);
 
 /** All that is due in one task. A finished task is dropped: `openTasks` does not name it again. */
-function dutiesFor(taskId: bigint, registry: Registry, options: ValidatorOptions): Duty[] {
-  const { chain, files, log, signal } = options;
+function dutiesFor(
+  taskId: bigint,
+  registry: Registry,
+  disputes: DisputesContract | null,
+  options: ValidatorOptions,
+): Duty[] {
+  const { chain, store, files, log, signal, modelTimeoutMs: timeoutMs } = options;
   const validator = chain.account;
   const evaluate = createCandidateEvaluator({ ...options, taskId, registry });
 
@@ -217,5 +228,20 @@ function dutiesFor(taskId: bigint, registry: Registry, options: ValidatorOptions
       }
     },
   };
-  return [createPrefetch({ taskId, registry, files }), validate, createKeeper({ taskId, registry, log, patience: 3 })];
+  const shared = { taskId, chain, registry, log };
+  return [
+    createPrefetch({ taskId, registry, files }),
+    validate,
+    ...(disputes === null
+      ? []
+      : [
+          createChallenger({
+            ...shared,
+            disputes,
+            files: createDisputeFiles({ registry, store, files, signal, timeoutMs }),
+            evaluate,
+          }),
+        ]),
+    createKeeper({ taskId, registry, log, patience: 3 }),
+  ];
 }

@@ -32,7 +32,10 @@ export interface LocalNetwork {
   stop(): Promise<void>;
 }
 
-export async function startLocalNetwork(): Promise<LocalNetwork> {
+/** What the disputes of a network's deployment cost and how long their moves may take. */
+export const DISPUTES = { bond: 10n ** 18n, answerPeriod: 30, demandPrice: 10n ** 17n };
+
+export async function startLocalNetwork({ disputes = false } = {}): Promise<LocalNetwork> {
   const dir = mkdtempSync(join(tmpdir(), "ponas-agents-"));
   const stopped = new AbortController();
   const { signal } = stopped;
@@ -43,15 +46,22 @@ export async function startLocalNetwork(): Promise<LocalNetwork> {
   });
   const rpcUrl = await addressOf(chainProcess, 60_000, signal);
   const file = join(dir, "deployment.json");
-  const deploy = ["--out", file, "--id", `test-${process.pid}`, "--ephemeral", "--unbonding", "86400"];
+  const { bond, answerPeriod, demandPrice } = DISPUTES;
+  const terms = disputes
+    ? ["--challenge-bond", String(bond), "--answer-period", String(answerPeriod), "--demand-price", String(demandPrice)]
+    : ["--without-disputes"];
+  const deploy = ["--out", file, "--id", `test-${process.pid}`, "--ephemeral", "--unbonding", "86400", ...terms];
   const [code] = (await once(
     spawn(process.execPath, ["scripts/deploy.ts", ...deploy], {
       env: { ...env, PONAS_RPC_URL: rpcUrl },
-      stdio: "ignore",
+      stdio: ["ignore", "ignore", "inherit"],
     }),
     "close",
   )) as [number | null];
-  if (code !== 0) throw new Error(`the deployment ended with ${code}`);
+  if (code !== 0) {
+    chainProcess.kill("SIGTERM");
+    throw new Error(`the deployment ended with ${code}`);
+  }
   const deployment = readDeployment(file);
   const log = createLog("test", { level: process.env.PONAS_TEST_LOG ?? "silent" });
   const nodes: IpfsNode[] = [];

@@ -1,0 +1,248 @@
+/** One lie and one foolish challenge, each played to its end on a chain, by agents that are killed in between. */
+import { expect } from "chai";
+
+import { createDefender } from "../../../offchain/agents/defender.ts";
+import { answer, press, type Side } from "../../../offchain/agents/dispute-moves.ts";
+import { createDisputeFiles, createDisputeSides } from "../../../offchain/agents/dispute-sides.ts";
+import {
+  createDisputesContract,
+  isOpen,
+  type Challenge,
+  type ChallengeStage,
+  type DisputesContract,
+} from "../../../offchain/agents/disputes-contract.ts";
+import { runDuties, type Duty } from "../../../offchain/agents/duties.ts";
+import { followTask, publishTask } from "../../../offchain/agents/publisher.ts";
+import { createRegistry, type Registry } from "../../../offchain/agents/registry.ts";
+import { runChallenger } from "../../../offchain/agents/run-challenger.ts";
+import { createStateFolder } from "../../../offchain/agents/state-folder.ts";
+import { shapeOf } from "../../../offchain/agents/task-descriptor.ts";
+import type { TaskFiles } from "../../../offchain/agents/task-files.ts";
+import { knowTrace } from "../../../offchain/evaluation/dispute-openings.ts";
+import { predict } from "../../../offchain/evaluation/evaluate.ts";
+import { encodeModel, modelRoot, type Model } from "../../../offchain/evaluation/model.ts";
+import { referenceTrace } from "../../../offchain/evaluation/reference.ts";
+import { localAssetAbi } from "../../../offchain/protocol/abi.ts";
+import { claimSeal, commitmentHash, resultHash, type Address, type Hex } from "../../../offchain/protocol/bytes.ts";
+import type { ChainClient } from "../../../offchain/protocol/chain-client.ts";
+import { sleep } from "../../../offchain/protocol/wait.ts";
+import { sampleArchitecture } from "../../../offchain/search/spaces.ts";
+import { cidOf } from "../../../offchain/storage/cid.ts";
+import type { ModelStore } from "../../../offchain/storage/model-store.ts";
+import { randomModel } from "../../evaluation/random-model.ts";
+import { DISPUTES, type LocalNetwork } from "../local-network.ts";
+import { dataset, planWith, random, space, template, TOKEN, untilPhase } from "../noise-task.ts";
+
+const { labels, pixels, count } = dataset.test;
+const PIXELS = pixels.length / count;
+
+/** A network, another one of the same shape, and a sample of which the other one is right and it is not. */
+export interface Lie {
+  readonly model: Model;
+  readonly predictions: Uint8Array;
+  readonly sample: number;
+  readonly other: Model;
+}
+
+export async function someLie(): Promise<Lie> {
+  for (;;) {
+    const architecture = sampleArchitecture(template, space, random);
+    const [model, other] = [randomModel(random, architecture), randomModel(random, architecture)];
+    const truth = await predict(model, { pixels, count });
+    const others = await predict(other, { pixels, count });
+    const sample = truth.findIndex((prediction, i) => prediction !== labels[i] && others[i] === labels[i]);
+    const right = truth.filter((prediction, i) => prediction === labels[i]).length;
+    if (sample < 0 || right === 0) continue;
+    return { model, other, sample, predictions: truth.with(sample, labels[sample]!) };
+  }
+}
+
+/** What a side says that knows better: the same openings, with another network's trace. */
+export function doctored(side: Side, other: Model, sample: number): Side {
+  const own = pixels.subarray(sample * PIXELS, (sample + 1) * PIXELS);
+  return { ...side, trace: knowTrace(other, own, referenceTrace(other, own)) };
+}
+
+export interface Bid {
+  readonly chain: ChainClient;
+  readonly file: Uint8Array;
+  readonly root: Hex;
+  readonly predictions: Uint8Array;
+}
+
+/** Commits, reveals and opens by hand what an agent would not. */
+export async function bid(
+  taskId: bigint,
+  { chain, file, root, predictions }: Bid,
+  { files, store, signal }: { files: TaskFiles; store: ModelStore | null; signal: AbortSignal },
+): Promise<void> {
+  const registry = createRegistry(chain);
+  const { domain, account } = chain;
+  const { bytes: modelCid } = await cidOf(file);
+  const salt: Hex = `0x${"ab".repeat(32)}`;
+  const opening = { modelRoot: root, modelCid, validationCorrect: 0, validationTotal: 16, salt };
+  await registry.commit(await registry.task(taskId), commitmentHash(domain, taskId, account, opening));
+  await store?.put(file, { signal });
+  const task = await untilPhase(registry, taskId, "Reveal");
+  const claimed = predictions.filter((prediction, i) => prediction === labels[i]).length;
+  await registry.reveal(task, opening, claimed, claimSeal(domain, taskId, account, root, resultHash(predictions)));
+  for (;;) {
+    const { phase, examined } = await registry.task(taskId);
+    if (phase === "Confirmed" || phase === "Void" || (examined?.opened === true && examined.participant === account))
+      return;
+    if (phase === "Open" && examined?.participant === account) {
+      const { commitment } = await files.testSet(await registry.task(taskId));
+      const parts = { ...shapeOf(template), samplesRoot: commitment.samplesRoot };
+      return registry.open(taskId, predictions, labels, parts).then(() => undefined);
+    }
+    await sleep(200, signal);
+  }
+}
+
+/** Runs an agent until a challenge has come to one of the stages, kills it, and runs another one from nothing. */
+async function withRestart(
+  run: (signal: AbortSignal) => Promise<void>,
+  reached: () => Promise<boolean>,
+  signal: AbortSignal,
+): Promise<void> {
+  const death = new AbortController();
+  const first = run(AbortSignal.any([signal, death.signal]));
+  while (!(await reached())) await sleep(200, signal);
+  death.abort();
+  await first;
+  await run(signal);
+}
+
+const stageReached = (disputes: DisputesContract, taskId: bigint, participant: Address, stages: ChallengeStage[]) => {
+  return async (): Promise<boolean> =>
+    (await disputes.challengesIn(taskId)).some((one) => one.participant === participant && stages.includes(one.stage));
+};
+
+export async function refuteTheLiarOnly(network: LocalNetwork): Promise<void> {
+  const { log, signal } = network;
+  const publisher = await network.account(1);
+  const { store, files } = await network.store("participants");
+  const [liar, honest, challenger, fool] = await Promise.all([2, 3, 4, 5].map((index) => network.account(index)));
+  const shared = { chain: publisher, store, state: createStateFolder(`${network.dir}/publisher`), log, signal };
+  const taskId = await publishTask(
+    planWith({ training: 4, testVote: 1, reveal: 5, seal: 2, open: 5, shortWindow: 1, longWindow: 6 }),
+    shared,
+  );
+  const following = followTask(taskId, shared);
+  const registry = createRegistry(publisher);
+  const disputesOf = async (chain: ChainClient) => (await createDisputesContract(chain))!;
+  const disputes = await disputesOf(publisher);
+  const sidesOf = (registry: Registry) =>
+    createDisputeSides(createDisputeFiles({ registry, store, files, signal, timeoutMs: 10_000 }));
+  const finished = new AbortController();
+  const running = AbortSignal.any([signal, finished.signal]);
+
+  // The liar claims one more than its model has, and the honest one less than that.
+  const lie = await someLie();
+  let decent = await someLie();
+  const right = (predictions: Uint8Array) => predictions.filter((prediction, i) => prediction === labels[i]).length;
+  const truthOf = ({ model }: Lie) => predict(model, { pixels, count });
+  while (right(await truthOf(decent)) >= right(lie.predictions)) decent = await someLie();
+  const bids = {
+    liar: { chain: liar!, file: encodeModel(lie.model), root: modelRoot(lie.model), predictions: lie.predictions },
+    honest: {
+      chain: honest!,
+      file: encodeModel(decent.model),
+      root: modelRoot(decent.model),
+      predictions: await truthOf(decent),
+    },
+  };
+
+  /** Answers as if the other network were its own. */
+  const defendLie = async (): Promise<Duty> => {
+    const own = await disputesOf(liar!);
+    const sides = sidesOf(createRegistry(liar!));
+    return {
+      name: "lie",
+      run: async () => {
+        const task = await registry.task(taskId);
+        for (const challenge of await own.challengesIn(taskId)) {
+          if (challenge.participant !== liar!.account || !isOpen(challenge.stage)) continue;
+          const side = await sides.side(task, liar!.account, challenge.sample);
+          await answer(own, challenge, doctored(side, lie.other, challenge.sample));
+        }
+      },
+    };
+  };
+  /** Challenges a true prediction, and insists on what another network makes of the sample. */
+  const challengeTruth = async (): Promise<Duty> => {
+    const own = await disputesOf(fool!);
+    const sides = sidesOf(createRegistry(fool!));
+    let raised: bigint | undefined;
+    return {
+      name: "insist",
+      run: async () => {
+        const task = await registry.task(taskId);
+        const participant = honest!.account;
+        if (task.phase !== "Window" || task.examined?.participant !== participant) return;
+        if (raised === undefined) await own.raise(taskId, 7, (await own.predictionsOf(taskId, participant))!);
+        const challenge: Challenge = (await own.challengesIn(taskId)).at(-1)!;
+        raised = challenge.id;
+        if (!isOpen(challenge.stage)) return true;
+        const side = doctored(await sides.side(task, participant, 7), decent.other, 7);
+        await press(own, challenge, await own.shown(challenge.id), side);
+        return;
+      },
+    };
+  };
+  const balanceOf = (chain: ChainClient): Promise<bigint> =>
+    chain.read({
+      abi: localAssetAbi,
+      address: network.deployment.asset,
+      functionName: "balanceOf",
+      args: [chain.account],
+    });
+
+  const watching = withRestart(
+    async (signal) => {
+      const { files } = await network.store(`challenger-${Math.random()}`);
+      await runChallenger({ chain: challenger!, store, files, log, signal, modelTimeoutMs: 5000 });
+    },
+    stageReached(disputes, taskId, liar!.account, ["Rows", "Row", "Positions", "Column", "Values"]),
+    running,
+  );
+  const defending = withRestart(
+    async (signal) => {
+      const own = createRegistry(honest!);
+      const defender = createDefender({
+        taskId,
+        chain: honest!,
+        registry: own,
+        disputes: await disputesOf(honest!),
+        files: createDisputeFiles({ registry: own, store, files, signal, timeoutMs: 10_000 }),
+        participant: honest!.account,
+        log,
+      });
+      await runDuties({ chain: honest!, log, signal, duties: [defender] });
+    },
+    stageReached(disputes, taskId, honest!.account, ["Row", "Positions"]),
+    running,
+  );
+  const dishonest = runDuties({ chain: liar!, log, signal: running, duties: [await defendLie()] });
+  const foolish = runDuties({ chain: fool!, log, signal: running, duties: [await challengeTruth()] });
+  await Promise.all(Object.values(bids).map((one) => bid(taskId, one, { files, store, signal })));
+  await following;
+  // The challenger has collected when its balance is more than it began with.
+  for (let i = 0; i < 100 && (await balanceOf(challenger!)) <= 10_000n * TOKEN; i++) await sleep(200, signal);
+  finished.abort();
+  await Promise.all([watching, defending, dishonest, foolish]);
+
+  const { winner } = await registry.task(taskId);
+  expect(winner).to.equal(honest!.account);
+  const states = await Promise.all([liar, honest].map(async (one) => (await registry.commitmentOf(taskId, one!.account))!.state)); // prettier-ignore
+  expect(states).to.deep.equal(["Eliminated", "Winner"]);
+  const ended = (await disputes.challengesIn(taskId)).map(({ challenger, stage }) => [challenger, stage]);
+  expect(ended).to.deep.equal([
+    [challenger!.account, "Refuted"],
+    [fool!.account, "Upheld"],
+  ]);
+  const { bond } = DISPUTES;
+  expect(await balanceOf(challenger!), "its bond, and half the liar's").to.equal(10_000n * TOKEN + (5n * TOKEN) / 2n);
+  expect(await balanceOf(fool!)).to.equal(10_000n * TOKEN - bond);
+  expect(await disputes.creditOf(honest!.account), "half of the fool's bond").to.equal(bond / 2n);
+}
