@@ -85,6 +85,7 @@ describe("What came of the lie", () => {
     expect(lines).to.include("97 of 100 correct were claimed; the model makes 96");
     expect(lines).to.match(/ 1 +challenger +212,345 gas +challenges the prediction of image 20/);
     expect(lines).to.match(/liar +-6\n/);
+    expect(lines).to.match(/-1 +fee\n/);
     expect(lines.match(/ fee$/gm)).to.have.length(1);
   });
 });

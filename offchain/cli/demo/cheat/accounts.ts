@@ -36,7 +36,7 @@ export interface Accounts {
   readonly burned: readonly Entry[];
 }
 
-const BURNS: Record<(typeof BURN_REASONS)[number], string> = {
+export const BURN_TEXTS: Record<(typeof BURN_REASONS)[number], string> = {
   CommitFee: "fees of commitments",
   UnrevealedBonds: "bonds of commitments that were not revealed",
   PublisherBond: "half of a publisher's bond",
@@ -99,7 +99,7 @@ export async function readAccounts(options: {
       ...since,
       strict: true,
     });
-    for (const { args } of logs) burned.push({ amount: args.amount, reason: BURNS[BURN_REASONS[args.reason]!] });
+    for (const { args } of logs) burned.push({ amount: args.amount, reason: BURN_TEXTS[BURN_REASONS[args.reason]!] });
     const has = await balance(holders[holder]);
     const owed = await chain.read({ abi: disputesAbi, address: holders[holder], functionName: "owed", args: [] });
     expectEqual(`what the ${holder} contract has`, has, "what it owes", owed);

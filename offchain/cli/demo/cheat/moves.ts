@@ -65,7 +65,7 @@ function describe(call: string, args: readonly unknown[], events: Events): strin
       return `shows the hashes of ${tensors.length} tensors and ${logits.length} logits, of which the one of that class is the largest`;
     }
     case "pickTensor":
-      return `says which is the first wrong one: number ${fourth}`;
+      return `says which is the first wrong one: ${nameOf(Number(fourth), third as { tensors: readonly Hex[] })}`;
     case "answerRows":
       return `shows the hashes of that tensor's ${hashes(second)} rows`;
     case "pickRow":
@@ -87,6 +87,11 @@ function describe(call: string, args: readonly unknown[], events: Events): strin
     default:
       return call;
   }
+}
+
+/** Tensors count from 0 on chain, for people from 1; the logits come after them. */
+function nameOf(step: number, { tensors }: { readonly tensors: readonly Hex[] }): string {
+  return step === tensors.length ? "a logit" : `tensor ${step + 1} of ${tensors.length}`;
 }
 
 function hashes(joined: unknown): number {

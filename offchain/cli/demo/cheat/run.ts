@@ -9,17 +9,19 @@ import { createRegistry, type TaskState } from "../../../agents/registry.ts";
 import { openStorage } from "../../../agents/storage.ts";
 import { explainFromChain } from "../../../agents/task-facts.ts";
 import { createTaskFiles } from "../../../agents/task-files.ts";
+import { CREDIT_TEXTS } from "../../../pool/explain.ts";
 import { taskRegistryAbi } from "../../../protocol/abi.ts";
+import { formatAmount } from "../../../protocol/amounts.ts";
 import { ledgerBlockHash, type Address } from "../../../protocol/bytes.ts";
 import type { ChainClient } from "../../../protocol/chain-client.ts";
 import { PonasError } from "../../../protocol/errors.ts";
 import { createLog } from "../../../protocol/log.ts";
 import { sleep } from "../../../protocol/wait.ts";
 import { createCheatCast, everyoneOfCheat, type CheatCast } from "../cast.ts";
-import { freePorts } from "../processes.ts";
+import { freePorts, type LogRecord } from "../processes.ts";
 import { checkOptions, reevaluate, untilEnd, type DemoOptions } from "../run.ts";
 import { PONAS, publishArguments, raiseStage, withProcesses, type Backstage } from "../stage.ts";
-import { readAccounts, type Accounts } from "./accounts.ts";
+import { BURN_TEXTS, readAccounts, type Accounts, type Entry } from "./accounts.ts";
 import { formatGas, readMoves, type Move } from "./moves.ts";
 
 export interface CheatOptions extends Omit<DemoOptions, "soloThrottle"> {
@@ -78,13 +80,20 @@ const HONEST_THROTTLE = 0.4;
 /** Plays the round. @throws PonasError where a process fails, the lie gets through, or a unit of money is missing */
 export async function runCheat(options: CheatOptions): Promise<CheatSummary> {
   await checkOptions(options);
-  return withProcesses(options, (backstage) => playCheat(backstage, { ...options, signal: backstage.signal }));
+  const cast = createCheatCast();
+  const named = new Map(everyoneOfCheat(cast).map(({ address, name }) => [address.toLowerCase(), name]));
+  const onRecord = (record: LogRecord): void =>
+    options.onRecord({
+      ...record,
+      msg: record.msg.replace(/0x[0-9a-fA-F]{40}(?![0-9a-fA-F])/g, (word) => named.get(word.toLowerCase()) ?? word),
+    });
+  const told = { ...options, onRecord };
+  return withProcesses(told, (backstage) => playCheat(backstage, cast, { ...told, signal: backstage.signal }));
 }
 
-async function playCheat(backstage: Backstage, options: CheatOptions): Promise<CheatSummary> {
+async function playCheat(backstage: Backstage, cast: CheatCast, options: CheatOptions): Promise<CheatSummary> {
   const { dir, processes } = backstage;
   const { seed, signal, onStep, onRecord } = options;
-  const cast = createCheatCast();
   const actors = everyoneOfCheat(cast);
   const ports = await freePorts(actors.length);
   const deployArgs = ["--answer-period", String(ANSWER_PERIOD)];
@@ -162,6 +171,7 @@ async function playCheat(backstage: Backstage, options: CheatOptions): Promise<C
 
   onStep("adding up what everybody has");
   const accounts = await readAccounts({ chain, cast, disputes: disputes.address, task });
+  checkSlash(task, accounts);
   const { explanation } = await explainFromChain(taskId, { chain, store, files, signal, timeoutMs: 30_000 });
   const [disagreement] = explanation.disagreements;
   if (disagreement !== undefined) throw new PonasError("integrity", disagreement.message);
@@ -185,6 +195,20 @@ async function playCheat(backstage: Backstage, options: CheatOptions): Promise<C
     },
     accounts,
   };
+}
+
+/** The liar's bond: half of it is the challenger's, and the rest is burned. @throws PonasError integrity */
+function checkSlash({ candidateBond }: TaskState, { accounts, burned }: Accounts): void {
+  const total = (entries: readonly Entry[], wanted: string): bigint =>
+    entries.filter(({ reason }) => reason === wanted).reduce((sum, { amount }) => sum + amount, 0n);
+  const challenger = accounts.find(({ role }) => role === "challenger");
+  const paid = total(challenger?.entries ?? [], CREDIT_TEXTS.Refutation);
+  const gone = total(burned, BURN_TEXTS.CandidateBond);
+  if (paid === candidateBond / 2n && paid + gone === candidateBond) return;
+  throw new PonasError(
+    "integrity",
+    `Of the liar's bond of ${formatAmount(candidateBond)}, ${formatAmount(paid)} went to the challenger and ${formatAmount(gone)} was burned.`,
+  );
 }
 
 /** Waits until the ended task holds nothing any more: every bond, reward and fee is somebody's. */

@@ -36,12 +36,15 @@ export function describeCheat({ task, liar, moves, block, accounts }: CheatSumma
 }
 
 function describeAccount({ name, change, entries }: Account): string[] {
-  const sign = change > 0n ? "+" : "";
-  return [pc.bold(`  ${name.padEnd(12)} ${sign}${formatAmount(change)}`), ...merge(entries).map(describeEntry)];
+  return [pc.bold(`  ${name.padEnd(12)} ${signed(change)}`), ...merge(entries).map(describeEntry)];
 }
 
 function describeEntry({ amount, reason }: Entry): string {
-  return `    ${formatAmount(amount).padStart(24)}  ${reason}`;
+  return `    ${signed(amount).padStart(24)}  ${reason}`;
+}
+
+function signed(amount: bigint): string {
+  return amount < 0n ? `-${formatAmount(-amount)}` : `+${formatAmount(amount)}`;
 }
 
 /** Entries of one reason as one. */
