@@ -106,6 +106,9 @@ export function movesOf(
     const theirs = claimant.tensors[step + 1]!;
     const mine = own.tensors[step + 1]!;
     const rows = concat(theirs.rows as Hex[]);
+    moves.push({ by: "claimant", name: "answerRows", args: [id, rows] });
+    // Rows of another number are not taken.
+    if (theirs.rows.length !== mine.rows.length) return moves;
     const differingRow = mine.rows.findIndex((hash, i) => hash !== theirs.rows[i]);
     const row = differingRow >= 0 ? differingRow : insists!.row;
     const positions = concat(theirs.positions[row] as Hex[]);
@@ -118,7 +121,6 @@ export function movesOf(
     const byte = values.findIndex((value, i) => value !== mine.bytes[start + i]);
     place = { step, row, column, channel: byte >= 0 ? Math.floor(byte / valueBytes) : insists!.channel };
     moves.push(
-      { by: "claimant", name: "answerRows", args: [id, rows] },
       { by: "challenger", name: "pickRow", args: [id, rows, row] },
       { by: "claimant", name: "answerPositions", args: [id, positions] },
       { by: "challenger", name: "pickColumn", args: [id, positions, column] },
