@@ -49,7 +49,7 @@ addStorageOptions(addChainOptions(command)).action(async (options: Options) => {
   };
   await ensureStake(1000n * 10n ** 18n, { chain, log });
   log.info({ event: "ready" }, `colluding as ${chain.account}`);
-  await runValidator({ chain, store, files: lyingFiles(honest, lieOf), log, signal, modelTimeoutMs });
+  await runValidator({ chain, store, files: lyingFiles(honest, lieOf), challenge: false, log, signal, modelTimeoutMs });
 });
 try {
   await command.parseAsync();
