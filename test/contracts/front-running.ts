@@ -2,12 +2,12 @@
  * Every message that changes a contract, copied by somebody who sends it first: what becomes of the copy, of the original
  * behind it, and that its sender has in the end what it would have had alone.
  */
-import { expect } from "chai";
-import { hexlify, type BaseContract, type FunctionFragment } from "ethers";
+import { hexlify } from "ethers";
 
 import { blocks } from "../../offchain/protocol/bytes.ts";
 import { challenge, disputable, type Move } from "./dispute-game.ts";
-import { ending, stageOf } from "./kit/attack.ts";
+import { POOL, termsOf } from "./kit/pool-messages.ts";
+import { copiedMessages, type Copied, type Message } from "./kit/copied-messages.ts";
 import { honest, SAMPLE, untilMove } from "./kit/small-network.ts";
 import { openOnTrial, showArchitecture, wholeUnit, withStrayWeight } from "./kit/trials.ts";
 import {
@@ -17,55 +17,14 @@ import {
   KEY,
   labels,
   modelOf,
-  networkHelpers,
   TEST_PARTS,
   units,
-  worldOfArithmetic,
   type Signer,
   type World,
 } from "./support.ts";
 
 const good = modelOf("good", 36);
 const HASH = `0x${"11".repeat(32)}`;
-
-interface Message {
-  readonly by: Signer;
-  readonly args: readonly unknown[];
-}
-
-interface Copied {
-  /** how the copy ends: "done", or the error */
-  readonly copy: string;
-  /** how the original ends that comes behind it */
-  readonly original: string;
-  /** units of the asset that its sender has more in the end than it would have had alone */
-  readonly gain?: bigint;
-  readonly arrange: (w: World) => Promise<Message>;
-}
-
-type Contract = "registry" | "arithmetic" | "stake";
-
-/** Everything that an account has. */
-async function moneyOf(w: World, { address }: Signer): Promise<bigint> {
-  let money = await w.token.balanceOf(address);
-  for (const contract of [w.registry, w.arithmetic, w.stake]) money += await contract.creditOf(address);
-  return money + (await w.stake.stakeOf(address)) + (await w.stake.unbondingOf(address)).amount;
-}
-
-/** What the contracts say of an account: its games, and of every task its state in it. */
-async function standingOf(w: World, { address }: Signer): Promise<unknown[]> {
-  const standing: unknown[] = [await w.stake.stakeOf(address)];
-  for (let id = 1n; id <= (await w.arithmetic.challengeCount()); id++) {
-    if ((await w.arithmetic.challengeOf(id)).challenger === address) standing.push(await stageOf(w, id));
-  }
-  for (let taskId = 1n; taskId <= (await w.registry.taskCount()); taskId++) {
-    if ((await w.registry.taskOf(taskId)).publisher !== w.publisher.address) continue;
-    const { state, modelRoot } = await w.registry.commitmentOf(taskId, address);
-    const { seal, attested } = await w.registry.sealOf(taskId, w.ada, address);
-    standing.push([await w.phase(taskId), Number(state), modelRoot, seal, attested]);
-  }
-  return standing;
-}
 
 async function opened(w: World, sealers: readonly Signer[] = w.validators): Promise<bigint> {
   const taskId = await w.toSeal([[w.ada, good]]);
@@ -81,7 +40,7 @@ async function confirmed(w: World): Promise<bigint> {
 }
 
 /** A dispute's move that only its own side may make, or that anybody may who has it. */
-const ofDispute = (name: Move["name"], own: boolean): Copied => ({
+const ofDispute = (name: Move["name"], own: boolean): Own => ({
   ...(own ? { copy: "NotYourMove", original: "done" } : { copy: "done", original: "WrongStage" }),
   arrange: async (w) => {
     const { move, by } = await untilMove(w, name);
@@ -96,7 +55,12 @@ const STRAY_WEIGHT = withStrayWeight();
 /** Twice the same, each on the sender's own account. */
 const OWN = { copy: "done", original: "done" };
 
-const MESSAGES: Record<Contract, Record<string, Copied>> = {
+/** One of the message's contract's own. */
+interface Own extends Omit<Copied, "arrange"> {
+  readonly arrange: (w: World) => Promise<Omit<Message, "to">>;
+}
+
+const MESSAGES: Record<"registry" | "arithmetic" | "stake", Record<string, Own>> = {
   registry: {
     publish: { ...OWN, arrange: (w) => Promise.resolve({ by: w.publisher, args: [w.paramsOf()] }) },
     commit: {
@@ -358,37 +322,32 @@ const MESSAGES: Record<Contract, Record<string, Copied>> = {
   },
 };
 
-describe("A message that somebody copies and sends first", () => {
-  for (const [contract, messages] of Object.entries(MESSAGES) as [Contract, Record<string, Copied>][]) {
-    for (const [name, { copy, original, gain = 0n, arrange }] of Object.entries(messages)) {
-      const costs = gain < 0n ? "takes the refuter's part from" : "takes nothing from";
-      it(`${costs} its sender: ${contract}.${name} (copy: ${copy}; original: ${original})`, async () => {
-        const w = await worldOfArithmetic();
-        const { by, args } = await arrange(w);
-        const sent = (who: Signer) =>
-          (w[contract] as BaseContract).connect(who).getFunction(name)(...args) as Promise<unknown>;
-        const before = await networkHelpers.takeSnapshot();
-        await ending(w, sent(by));
-        const alone = { money: await moneyOf(w, by), standing: await standingOf(w, by) };
-        await before.restore();
-        const thief = w.cleo;
-        await w.token.connect(thief).approve(w.stake, units(1_000));
-        expect(await ending(w, sent(thief))).to.equal(copy);
-        expect(await ending(w, sent(by))).to.equal(original);
-        expect(await standingOf(w, by)).to.deep.equal(alone.standing);
-        expect(await moneyOf(w, by)).to.equal(alone.money + gain);
-      });
-    }
+/** Every contract that holds money has these, and they are tested at the registry. */
+const CREDITS = ["withdraw", "withdrawTo", "permitAsset", "multicall"];
 
-    it(`is one of those above, or changes nothing: ${contract}`, async () => {
-      const w = await worldOfArithmetic();
-      const functions = (w[contract] as BaseContract).interface.fragments.filter(
-        (fragment): fragment is FunctionFragment =>
-          fragment.type === "function" && !["view", "pure"].includes((fragment as FunctionFragment).stateMutability),
-      );
-      const credits = contract === "registry" ? [] : ["withdraw", "withdrawTo", "permitAsset", "multicall"];
-      const named = [...Object.keys(messages), ...credits];
-      expect(functions.map(({ name }) => name).toSorted()).to.deep.equal(named.toSorted());
-    });
+describe("A message that somebody copies and sends first", () => {
+  for (const contract of ["registry", "arithmetic", "stake"] as const) {
+    const messages = Object.entries(MESSAGES[contract]).map(([name, { arrange, ...ends }]): [string, Copied] => [
+      name,
+      { ...ends, arrange: async (w) => ({ to: w[contract], ...(await arrange(w)) }) },
+    ]);
+    copiedMessages(contract, Object.fromEntries(messages), (w) => w[contract], contract === "registry" ? [] : CREDITS);
   }
+
+  copiedMessages("pool", POOL, (w) => w.poolImplementation, CREDITS);
+
+  copiedMessages(
+    "factory",
+    {
+      create: {
+        copy: "done",
+        original: "done",
+        arrange: async (w) => {
+          const pool = await w.createPool();
+          return { to: w.factory, by: w.manager, args: [termsOf(await pool.terms()), HASH] };
+        },
+      },
+    },
+    (w) => w.factory,
+  );
 });

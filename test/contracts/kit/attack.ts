@@ -1,6 +1,6 @@
 /** One attack as two tests: with all defences, and without one of them. */
 import { expect } from "chai";
-import type { Interface } from "ethers";
+import type { BaseContract, Interface } from "ethers";
 
 import { CHALLENGE_STAGES } from "../../../offchain/protocol/abi.ts";
 import { worldOfArithmetic, type World } from "../support.ts";
@@ -24,13 +24,15 @@ function revertData(error: unknown): string | undefined {
 }
 
 /** How a transaction ends: "done", or the name of the error that the contracts revert it with. */
-export async function ending(w: World, transaction: Promise<unknown>): Promise<string> {
+export async function ending(w: World, transaction: Promise<unknown>, to?: BaseContract): Promise<string> {
   try {
     await transaction;
     return "done";
   } catch (error) {
     const data = revertData(error);
-    const interfaces: Interface[] = [w.arithmetic, w.registry, w.stake, w.token].map((contract) => contract.interface);
+    const interfaces: Interface[] = [w.arithmetic, w.registry, w.stake, w.token, ...(to === undefined ? [] : [to])].map(
+      (contract) => contract.interface,
+    );
     for (const known of data === undefined ? [] : interfaces) {
       const name = known.parseError(data!)?.name;
       if (name !== undefined) return name;
