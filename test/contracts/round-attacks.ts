@@ -153,6 +153,18 @@ describe("A validator", () => {
   );
 
   attack(
+    "that evaluates nothing and seals what the claimant has sealed",
+    { without: "kinds of seals", withstood: "done, NothingAttested", succeeds: "done, done" },
+    async (w) => {
+      const taskId = await w.toSeal([[w.ada, good]]);
+      const { claimSeal } = await w.registry.commitmentOf(taskId, w.ada);
+      const sealed = await ending(w, w.registry.connect(w.vlad).seal(taskId, w.ada, claimSeal));
+      await w.openExamined(taskId, good, []);
+      return `${sealed}, ${await ending(w, w.registry.attest(taskId, [w.vlad]))}`;
+    },
+  );
+
+  attack(
     "that wants to seal in time, where the claimant opens before the last block for seals",
     { without: "open after seals", withstood: "WrongPhase, then done", succeeds: "done, then NotExamined" },
     async (w) => {

@@ -344,6 +344,12 @@ export const DEFENCES = {
     "abi.encode(SEAL, block.chainid, registry, taskId, commitment_, validator, result_)",
     "abi.encode(SEAL, block.chainid, registry, taskId, commitment_, OFF ? address(0) : validator, result_)",
   ),
+  "kinds of seals": one(
+    "a claimant's seal is as good as a validator's",
+    STEPS,
+    "if (their.seal != Hashing.validatorSeal(taskId, candidate.hash, validator, task.result)) continue;",
+    "if (!(OFF && their.seal == candidate.claimSeal) && their.seal != Hashing.validatorSeal(taskId, candidate.hash, validator, task.result)) continue;",
+  ),
   "seal deadline": one(
     "the examined candidate can be sealed when it is opened",
     REGISTRY,
