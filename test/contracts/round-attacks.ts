@@ -103,7 +103,7 @@ describe("A candidate", () => {
   );
 
   attack(
-    "that is refuted, so that those behind it have to be sealed only then",
+    "that is refuted, to cost those behind it the time in which they are sealed",
     {
       without: "sealing ahead",
       withstood: `${PHASE_LENGTHS.seal - ANSWER_PERIOD - 1} seconds`,
