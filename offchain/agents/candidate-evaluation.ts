@@ -18,6 +18,8 @@ export interface CandidateEvaluatorOptions {
   readonly signal: AbortSignal;
   /** how long a candidate's model may take to arrive */
   readonly modelTimeoutMs: number;
+  /** files of models whose parts were published on chain, by participant */
+  readonly published?: ReadonlyMap<Address, Uint8Array>;
 }
 
 /**
@@ -29,12 +31,13 @@ export type CandidateEvaluator = (task: TaskState, participant: Address, head: H
 
 /** Evaluates each candidate of a task once, whoever asks first: a candidate's model never changes. */
 export function createCandidateEvaluator(options: CandidateEvaluatorOptions): CandidateEvaluator {
-  const { taskId, registry, store, files, log, signal, modelTimeoutMs } = options;
-  const found = new Map<Address, Promise<Evaluation>>();
+  const { taskId, registry, store, files, log, signal, modelTimeoutMs, published } = options;
+  const found = new Map<string, Promise<Evaluation>>();
 
   async function fetchAndEvaluate(
     task: TaskState,
     { modelCid, modelRoot }: { modelCid: Uint8Array; modelRoot: string },
+    onChain: Uint8Array | undefined,
     head: Head,
   ): Promise<Evaluation> {
     const { samples } = await files.testSet(task);
@@ -52,7 +55,7 @@ export function createCandidateEvaluator(options: CandidateEvaluatorOptions): Ca
       const { sealDeadline, openDeadline, windowEnd } = task.schedule;
       const end = [sealDeadline, openDeadline, windowEnd].find((time) => time > head.timestamp) ?? head.timestamp;
       const timeoutMs = Math.min(modelTimeoutMs, 1000 * Math.max(1, Number(end - head.timestamp)));
-      bytes = await store.get(modelCid, { maxBytes: task.maxModelBytes, timeoutMs, signal });
+      bytes = onChain ?? (await store.get(modelCid, { maxBytes: task.maxModelBytes, timeoutMs, signal }));
     } catch (error) {
       // Too large, or no canonical file: the claimant's fault, as good as malformed. Anything else — it has not arrived,
       // our own node is damaged — says nothing about the model, and is tried again at the next head.
@@ -68,15 +71,17 @@ export function createCandidateEvaluator(options: CandidateEvaluatorOptions): Ca
   }
 
   return async (task, participant, head) => {
-    const known = found.get(participant);
+    const onChain = published?.get(participant);
+    const key = `${participant} ${onChain === undefined ? "file" : "parts"}`;
+    const known = found.get(key);
     if (known !== undefined) return known;
     const candidate = await registry.commitmentOf(taskId, participant);
     if (candidate === undefined) return undefined;
-    const underWay = found.get(participant);
+    const underWay = found.get(key);
     if (underWay !== undefined) return underWay;
-    const evaluating = fetchAndEvaluate(task, candidate, head);
-    found.set(participant, evaluating);
-    evaluating.catch(() => found.delete(participant));
+    const evaluating = fetchAndEvaluate(task, candidate, onChain, head);
+    found.set(key, evaluating);
+    evaluating.catch(() => found.delete(key));
     const { correct, total, malformed } = await evaluating;
     const claim = `claims ${candidate.claimedCorrect}`;
     log.info(

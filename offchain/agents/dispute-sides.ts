@@ -25,10 +25,14 @@ export function createDisputeFiles(options: {
   readonly signal: AbortSignal;
   /** how long the model may take to arrive */
   readonly timeoutMs: number;
+  /** files of models whose parts were published on chain, by participant */
+  readonly published?: ReadonlyMap<Address, Uint8Array>;
 }): DisputeFiles {
-  const { registry, store, files, signal, timeoutMs } = options;
+  const { registry, store, files, signal, timeoutMs, published } = options;
   return {
     model: async (task, participant) => {
+      const onChain = published?.get(participant);
+      if (onChain !== undefined) return onChain;
       const candidate = await registry.commitmentOf(task.id, participant);
       if (candidate === undefined)
         throw new PonasError("not-found", `${participant} has committed to no model in task ${task.id}.`);

@@ -6,6 +6,7 @@ import { CHALLENGE_STAGES, disputesAbi, taskRegistryAbi } from "../protocol/abi.
 import { blocks, PREDICTION_BLOCK, ZERO_ADDRESS, type Address, type Hex } from "../protocol/bytes.ts";
 import type { ChainClient } from "../protocol/chain-client.ts";
 import type { Log } from "../protocol/log.ts";
+import { createModelDisputes } from "./model-disputes.ts";
 import { createRegistry, formatAmount, paying } from "./registry.ts";
 
 export type ChallengeStage = (typeof CHALLENGE_STAGES)[number];
@@ -77,6 +78,8 @@ export async function createDisputesContract(chain: ChainClient) {
 
   return {
     address,
+    /** what is about whole models */
+    models: await createModelDisputes(chain, registry, address),
     /** what a challenger risks */
     bond: await chain.read({ ...at, functionName: "challengeBond", args: [] }),
 

@@ -1,27 +1,13 @@
 /** The challenger: anybody with a bond and no stake, who evaluates every opened candidate by itself. */
-import type { ChainClient } from "../protocol/chain-client.ts";
 import { PonasError } from "../protocol/errors.ts";
-import type { Log } from "../protocol/log.ts";
-import type { ModelStore } from "../storage/model-store.ts";
-import { createCandidateEvaluator } from "./candidate-evaluation.ts";
-import { createChallenger } from "./challenger.ts";
+import { createChallenges, type ChallengesOptions } from "./challenges.ts";
 import { createPrefetch } from "./claimant.ts";
-import { createDisputeFiles } from "./dispute-sides.ts";
 import { createDisputesContract } from "./disputes-contract.ts";
 import { createFollowed, runDuties, type Duty } from "./duties.ts";
 import { createKeeper } from "./keeper.ts";
 import { createRegistry } from "./registry.ts";
-import type { TaskFiles } from "./task-files.ts";
 
-export interface ChallengerOptions {
-  readonly chain: ChainClient;
-  readonly store: ModelStore;
-  readonly files: TaskFiles;
-  readonly log: Log;
-  readonly signal: AbortSignal;
-  /** how long a candidate's model may take to arrive; it should be well under a task's window */
-  readonly modelTimeoutMs: number;
-}
+export type ChallengerOptions = ChallengesOptions;
 
 /** How many of the newest tasks a restarted challenger looks at for bonds that it has not collected. */
 const RECENT_TASKS = 50n;
@@ -31,7 +17,7 @@ const RECENT_TASKS = 50n;
  * @throws PonasError not-found where the deployment has no disputes
  */
 export async function runChallenger(options: ChallengerOptions): Promise<void> {
-  const { chain, store, files, log, signal, modelTimeoutMs: timeoutMs } = options;
+  const { chain, files, log, signal } = options;
   const registry = createRegistry(chain);
   const disputes = await createDisputesContract(chain);
   if (disputes === null) {
@@ -39,15 +25,7 @@ export async function runChallenger(options: ChallengerOptions): Promise<void> {
   }
   const dutiesFor = (taskId: bigint): Duty[] => [
     createPrefetch({ taskId, registry, files }),
-    createChallenger({
-      taskId,
-      chain,
-      registry,
-      disputes,
-      files: createDisputeFiles({ registry, store, files, signal, timeoutMs }),
-      log,
-      evaluate: createCandidateEvaluator({ ...options, taskId, registry }),
-    }),
+    ...createChallenges(taskId, registry, disputes, options).duties,
     createKeeper({ taskId, registry, log, patience: 6 }),
   ];
   const followed = createFollowed({ dutiesFor, onEnd: files.forget, log, signal });

@@ -5,13 +5,10 @@
  */
 import { claimSeal, validatorSeal, ZERO_HASH, type Address, type Hex } from "../protocol/bytes.ts";
 import { validatorStakeAbi } from "../protocol/abi.ts";
-import type { ChainClient, Head } from "../protocol/chain-client.ts";
+import type { Head } from "../protocol/chain-client.ts";
 import { PonasError, explainError, type ErrorCode } from "../protocol/errors.ts";
-import type { Log } from "../protocol/log.ts";
-import { createCandidateEvaluator } from "./candidate-evaluation.ts";
-import { createChallenger } from "./challenger.ts";
+import { createChallenges, type ChallengesOptions } from "./challenges.ts";
 import { createPrefetch, inTime } from "./claimant.ts";
-import { createDisputeFiles } from "./dispute-sides.ts";
 import { createDisputesContract, type DisputesContract } from "./disputes-contract.ts";
 import { createFollowed, runDuties, type Duty } from "./duties.ts";
 import { createKeeper } from "./keeper.ts";
@@ -25,17 +22,8 @@ import {
   type TaskState,
 } from "./registry.ts";
 import { shapeOf } from "./task-descriptor.ts";
-import type { TaskFiles } from "./task-files.ts";
-import type { ModelStore } from "../storage/model-store.ts";
 
-export interface ValidatorOptions {
-  readonly chain: ChainClient;
-  readonly store: ModelStore;
-  readonly files: TaskFiles;
-  readonly log: Log;
-  readonly signal: AbortSignal;
-  /** how long a candidate's model may take to arrive; it should be well under a task's seal period */
-  readonly modelTimeoutMs: number;
+export interface ValidatorOptions extends ChallengesOptions {
   /** challenge what it found otherwise, where the deployment has disputes; true unless said otherwise */
   readonly challenge?: boolean;
 }
@@ -92,9 +80,9 @@ function dutiesFor(
   disputes: DisputesContract | null,
   options: ValidatorOptions,
 ): Duty[] {
-  const { chain, store, files, log, signal, modelTimeoutMs: timeoutMs } = options;
+  const { chain, files, log, signal } = options;
   const validator = chain.account;
-  const evaluate = createCandidateEvaluator({ ...options, taskId, registry });
+  const { evaluate, duties: challenges } = createChallenges(taskId, registry, disputes, options);
 
   async function vote(task: TaskState, head: Head): Promise<void> {
     // Where nobody has committed, nobody is harmed, and the vote would be gas for nothing.
@@ -228,20 +216,10 @@ function dutiesFor(
       }
     },
   };
-  const shared = { taskId, chain, registry, log };
   return [
     createPrefetch({ taskId, registry, files }),
     validate,
-    ...(disputes === null
-      ? []
-      : [
-          createChallenger({
-            ...shared,
-            disputes,
-            files: createDisputeFiles({ registry, store, files, signal, timeoutMs }),
-            evaluate,
-          }),
-        ]),
+    ...challenges,
     createKeeper({ taskId, registry, log, patience: 3 }),
   ];
 }

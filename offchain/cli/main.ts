@@ -30,6 +30,8 @@ const COMMANDS: Record<string, { summary: string; load: () => Promise<{ register
     load: () => import("./commands/explain.ts"),
   },
   validator: { summary: "stake and validate", load: () => import("./commands/validator.ts") },
+  challenger: { summary: "refute false claims, with a bond", load: () => import("./commands/challenger.ts") },
+  disputes: { summary: "open disputes, and who is right", load: () => import("./commands/disputes.ts") },
   auditor: { summary: "re-derive every payment of every task", load: () => import("./commands/auditor.ts") },
 };
 

@@ -14,10 +14,13 @@ import {
   type Context,
   type DaemonOptions,
 } from "../context.ts";
+import { addPartsBudget } from "./challenger.ts";
 
 interface RunOptions extends DaemonOptions, StorageOptions {
   readonly stake: bigint;
   readonly modelTimeout: number;
+  readonly challenge: boolean;
+  readonly partsBudget: bigint;
 }
 
 export function register(program: Command, context: Context): void {
@@ -37,7 +40,8 @@ export function register(program: Command, context: Context): void {
       wholeNumber("--model-timeout", 1),
       60,
     );
-  addStorageOptions(addChainOptions(run)).action(async (options: RunOptions) => {
+  run.option("--no-challenge", "leave it to others to challenge what this validator finds otherwise");
+  addPartsBudget(addStorageOptions(addChainOptions(run))).action(async (options: RunOptions) => {
     const { chain, log, stateDir } = await openSession("validator", options, context);
     const { signal } = context;
     createStateFolder(stateDir);
@@ -48,7 +52,9 @@ export function register(program: Command, context: Context): void {
       await ensureStake(options.stake, { chain, log });
       const files = createTaskFiles({ store, signal, timeoutMs: 120_000 });
       log.info({ event: "ready" }, `validating as ${chain.account}`);
-      await runValidator({ chain, store, files, log, signal, modelTimeoutMs: options.modelTimeout * 1000 });
+      const { challenge, partsBudget, modelTimeout } = options;
+      const modelTimeoutMs = modelTimeout * 1000;
+      await runValidator({ chain, store, files, log, signal, modelTimeoutMs, challenge, partsBudget });
     } finally {
       unlock();
     }

@@ -123,20 +123,6 @@ export async function refuteTheLiarOnly(network: LocalNetwork): Promise<void> {
   const publisher = await network.account(1);
   const { store, files } = await network.store("participants");
   const [liar, honest, challenger, fool] = await Promise.all([2, 3, 4, 5].map((index) => network.account(index)));
-  const shared = { chain: publisher, store, state: createStateFolder(`${network.dir}/publisher`), log, signal };
-  const taskId = await publishTask(
-    planWith({ training: 4, testVote: 1, reveal: 5, seal: 2, open: 5, shortWindow: 1, longWindow: 6 }),
-    shared,
-  );
-  const following = followTask(taskId, shared);
-  const registry = createRegistry(publisher);
-  const disputesOf = async (chain: ChainClient) => (await createDisputesContract(chain))!;
-  const disputes = await disputesOf(publisher);
-  const sidesOf = (registry: Registry) =>
-    createDisputeSides(createDisputeFiles({ registry, store, files, signal, timeoutMs: 10_000 }));
-  const finished = new AbortController();
-  const running = AbortSignal.any([signal, finished.signal]);
-
   // The liar claims one more than its model has, and the honest one less than that.
   const lie = await someLie();
   let decent = await someLie();
@@ -152,6 +138,20 @@ export async function refuteTheLiarOnly(network: LocalNetwork): Promise<void> {
       predictions: await truthOf(decent),
     },
   };
+
+  const shared = { chain: publisher, store, state: createStateFolder(`${network.dir}/publisher`), log, signal };
+  const taskId = await publishTask(
+    planWith({ training: 6, testVote: 1, reveal: 5, seal: 2, open: 5, shortWindow: 1, longWindow: 6 }),
+    shared,
+  );
+  const following = followTask(taskId, shared);
+  const registry = createRegistry(publisher);
+  const disputesOf = async (chain: ChainClient) => (await createDisputesContract(chain))!;
+  const disputes = await disputesOf(publisher);
+  const sidesOf = (registry: Registry) =>
+    createDisputeSides(createDisputeFiles({ registry, store, files, signal, timeoutMs: 10_000 }));
+  const finished = new AbortController();
+  const running = AbortSignal.any([signal, finished.signal]);
 
   /** Answers as if the other network were its own. */
   const defendLie = async (): Promise<Duty> => {

@@ -1,0 +1,60 @@
+import type { Command } from "commander";
+
+import { runChallenger } from "../../agents/run-challenger.ts";
+import { createStateFolder } from "../../agents/state-folder.ts";
+import { openStorage, type StorageOptions } from "../../agents/storage.ts";
+import { createTaskFiles } from "../../agents/task-files.ts";
+import { takeLock } from "../../protocol/lock.ts";
+import {
+  addChainOptions,
+  addStorageOptions,
+  amount,
+  openSession,
+  wholeNumber,
+  type Context,
+  type DaemonOptions,
+} from "../context.ts";
+
+interface RunOptions extends DaemonOptions, StorageOptions {
+  readonly modelTimeout: number;
+  readonly partsBudget: bigint;
+}
+
+export function register(program: Command, context: Context): void {
+  const challenger = program.command("challenger").description("refute false claims; takes a bond, and no stake");
+  const run = challenger
+    .command("run")
+    .description("evaluate every candidate and challenge false predictions on chain, until stopped")
+    .option(
+      "--model-timeout <s>",
+      "seconds a candidate's model may take to arrive",
+      wholeNumber("--model-timeout", 1),
+      60,
+    );
+  addPartsBudget(addStorageOptions(addChainOptions(run))).action(async (options: RunOptions) => {
+    const { chain, log, stateDir } = await openSession("challenger", options, context);
+    const { signal } = context;
+    createStateFolder(stateDir);
+    const unlock = takeLock(`${stateDir}/challenger.lock`, `The challenger's account ${chain.account}`);
+    try {
+      await using storage = await openStorage({ ...options, stateDir, log, signal });
+      const { store } = storage;
+      const files = createTaskFiles({ store, signal, timeoutMs: 120_000 });
+      log.info({ event: "ready" }, `challenging as ${chain.account}`);
+      const { modelTimeout, partsBudget } = options;
+      await runChallenger({ chain, store, files, log, signal, modelTimeoutMs: modelTimeout * 1000, partsBudget });
+    } finally {
+      unlock();
+    }
+  });
+}
+
+/** What whoever challenges may spend on a candidate whose model cannot be fetched. */
+export function addPartsBudget(command: Command): Command {
+  return command.option(
+    "--parts-budget <amount>",
+    "most to spend on one candidate's parts, where its model cannot be fetched",
+    amount("--parts-budget"),
+    amount("--parts-budget")("20"),
+  );
+}
