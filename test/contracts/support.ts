@@ -34,6 +34,7 @@ import type {
   TaskSteps,
   ValidatorStake,
   WellFormed,
+  WellFormedHarness,
 } from "../../types/ethers-contracts/index.ts";
 
 const connection = await hre.network.create();
@@ -77,6 +78,7 @@ interface Contracts {
   TaskSteps: TaskSteps;
   ValidatorStake: ValidatorStake;
   WellFormed: WellFormed;
+  WellFormedHarness: WellFormedHarness;
 }
 
 /** Deploys a contract and gives it its generated type. */
