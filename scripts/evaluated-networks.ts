@@ -21,7 +21,7 @@ const MOST_WEIGHTS = 1200;
 const MOST_VALUES = 700;
 
 const answerTrace = disputesAbi.find((item) => "name" in item && item.name === "answerTrace");
-const model = (answerTrace as { inputs: { name: string; components: { name: string }[] }[] }).inputs[1]!;
+const model = (answerTrace as unknown as { inputs: { components: { name: string; type: string }[] }[] }).inputs[1]!;
 const architecture = model.components.find(({ name }) => name === "architecture")!;
 /** `Evaluated` of test/solidity/DisputePlayer.sol. */
 const EVALUATED = [

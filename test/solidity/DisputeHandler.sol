@@ -29,6 +29,8 @@ contract DisputeHandler is Test {
     TaskRegistry public immutable registry;
     Disputes public immutable disputes;
     DisputePlayer private immutable _player;
+    /// Which networks, and who lies.
+    uint256 private immutable _seed;
 
     address public constant PUBLISHER = address(0xA0001);
     address public constant ADA = address(0xA0002);
@@ -43,10 +45,12 @@ contract DisputeHandler is Test {
     uint256 public refuted;
     uint256 public upheld;
     uint256 public answeredDemands;
+    uint256 public slashed;
     /// @notice What must never be: an honest side that lost by a proof, or a call that nobody may make and was taken.
     string[] public violations;
 
-    constructor() {
+    constructor(uint256 seed) {
+        _seed = seed;
         (asset, stake, registry, disputes) = deployDisputed(10_000, 6667, 1e18 + 1, 50, 1e17 + 1);
         _player = new DisputePlayer();
         accounts = [PUBLISHER, ADA, BEN, CLEO, DORA, _validators[0], _validators[1], _validators[2]];
@@ -88,6 +92,8 @@ contract DisputeHandler is Test {
     function newTask() public {
         uint256 taskId = registry.taskCount() + 1;
         ITaskRegistry.TaskParams memory params = _params(taskId);
+        for (uint256 i = 0; i < 3; ++i) _stakeAgain(_validators[i]);
+        vm.warp(block.timestamp + 1);
         vm.prank(PUBLISHER);
         registry.publish(params);
         vm.warp(registry.scheduleOf(taskId).trainingStart);
@@ -128,6 +134,8 @@ contract DisputeHandler is Test {
     /// @notice Cleo or Dora, or the claimant itself, challenges what is claimed of the first sample.
     function challenge(uint256 taskId, uint256 seed) public {
         address participant = registry.examinationOf(taskId).participant;
+        // Of a malformed model no value is defined.
+        if (_isMalformed(taskId, participant)) return seed % 4 == 0 ? accuse(taskId, seed) : demand(taskId, seed);
         bytes memory predictions = _predictions(taskId, participant);
         bytes32[] memory blocks = new bytes32[](1);
         blocks[0] = keccak256(predictions);
@@ -200,26 +208,47 @@ contract DisputeHandler is Test {
             try disputes.expireDemand(id) {} catch {}
             return;
         }
-        Evaluated memory e = _evaluated(d.taskId);
+        Evaluated memory e = _model(d.taskId, d.participant);
         ++answeredDemands;
         if (d.layer == type(uint32).max) disputes.answerModel(id, _player.openModel(e));
         else disputes.answerUnit(id, _player.openModel(e), _wholeUnit(e, d.layer, d.index));
     }
 
-    /// @notice Models here are well-formed: nobody can show otherwise of any unit.
+    /// @notice Cleo shows some unit of the examined model: the chain refutes it where it is malformed, and only there;
+    /// validators that sealed the refuted result lose their stake.
     function accuse(uint256 taskId, uint256 seed) public {
-        Evaluated memory e = _evaluated(taskId);
+        address participant = registry.examinationOf(taskId).participant;
+        bool malformed = _isMalformed(taskId, participant);
+        Evaluated memory e = _model(taskId, participant);
         Step[] memory steps = _player.stepsOf(e.architecture);
-        Step memory step = steps[seed % steps.length];
+        Step memory step = steps[malformed ? 0 : seed % steps.length];
         if (step.operation != Operation.Linear) return;
-        uint32 index = uint32(_random(seed, "unit") % step.output.channels);
+        uint32 index = malformed ? 0 : uint32(_random(seed, "unit") % step.output.channels);
         IPredictionDisputes.UnitOpening memory unit = _wholeUnit(e, uint32(step.layer), index);
         IPredictionDisputes.ModelOpening memory model = _player.openModel(e);
+        bool open = registry.phaseOf(taskId) == ITaskRegistry.Phase.Window;
         vm.prank(CLEO);
         try disputes.showMalformedUnit(taskId, model, uint32(step.layer), index, unit) {
-            violations.push("a well-formed unit was refuted");
-            // solhint-disable-next-line no-empty-blocks
-        } catch {}
+            if (!malformed) violations.push("a well-formed unit was refuted");
+            _slash(taskId, participant);
+        } catch {
+            if (malformed && open) violations.push("a malformed unit stands");
+        }
+    }
+
+    function _slash(uint256 taskId, address participant) private {
+        for (uint256 i = 0; i < 3; ++i) {
+            if (registry.sealOf(taskId, participant, _validators[i]).seal == 0) continue;
+            disputes.slashValidator(taskId, participant, _validators[i]);
+            if (stake.stakeOf(_validators[i]) > 0) violations.push("a slashed validator kept its stake");
+            ++slashed;
+        }
+    }
+
+    function _stakeAgain(address validator) private {
+        if (stake.stakeOf(validator) > 0) return;
+        vm.prank(validator);
+        stake.stake(1e18 + 11);
     }
 
     /// @notice Calls that nobody may make: another's move, a clock that still runs, money of others.
@@ -481,24 +510,38 @@ contract DisputeHandler is Test {
 
     // ————— Truths and lies —————
 
-    function _evaluated(uint256 taskId) private pure returns (Evaluated memory) {
-        return abi.decode(EvaluatedNetworks.data(taskId % EvaluatedNetworks.COUNT), (Evaluated));
+    function _draw(uint256 taskId, string memory what) private view returns (uint256) {
+        return _random(_seed + taskId, what);
+    }
+
+    function _evaluated(uint256 taskId) private view returns (Evaluated memory) {
+        return abi.decode(EvaluatedNetworks.data(_draw(taskId, "network") % EvaluatedNetworks.COUNT), (Evaluated));
+    }
+
+    /// @dev The model that a participant committed to: the evaluated one, or that with a bias beyond every bound.
+    function _model(uint256 taskId, address participant) private view returns (Evaluated memory e) {
+        e = _evaluated(taskId);
+        if (_isMalformed(taskId, participant)) e.biases[0] = type(int32).max;
+    }
+
+    function _isMalformed(uint256 taskId, address participant) private view returns (bool) {
+        return participant == ADA && _draw(taskId, "malformed") % 4 == 0;
     }
 
     /// @dev Ada lies in two tasks of three, Ben never.
-    function _lies(uint256 taskId, address participant) private pure returns (bool) {
-        return participant == ADA && (taskId / EvaluatedNetworks.COUNT + taskId) % 3 != 0;
+    function _lies(uint256 taskId, address participant) private view returns (bool) {
+        return participant == ADA && !_isMalformed(taskId, participant) && _draw(taskId, "lies") % 3 != 0;
     }
 
     /// @dev What a claimant says of the sample: one value, or one logit, is another one.
     function _told(uint256 taskId, address participant) private view returns (Evaluated memory e) {
         e = _evaluated(taskId);
         if (!_lies(taskId, participant)) return e;
-        uint256 random = uint256(keccak256(abi.encode("lie", taskId, block.chainid)));
+        uint256 random = _draw(taskId, "lie");
         uint256 step = random % (e.tensors.length + 1);
         if (step == e.tensors.length) {
             uint256 class = (random >> 16) % e.logits.length;
-            e.logits[class] = e.logits[class] > 0 ? int32(-1) : e.logits[class] + 1 + int32(uint32(random >> 200));
+            e.logits[class] = e.logits[class] > 0 ? int32(-1) : e.logits[class] + 1 + int32(uint32(random >> 200) >> 2);
             return e;
         }
         bytes memory tensor = e.tensors[step];
@@ -580,7 +623,7 @@ contract DisputeHandler is Test {
     function _opening(uint256 taskId, address participant) private view returns (ITaskRegistry.Opening memory) {
         return
             ITaskRegistry.Opening(
-                _player.modelRoot(_evaluated(taskId)),
+                _player.modelRoot(_model(taskId, participant)),
                 hex"0155",
                 1,
                 2,

@@ -26,22 +26,25 @@ contract DisputesTest is Test {
         uint256 refuted = 0;
         uint256 upheld = 0;
         uint256 answered = 0;
+        uint256 slashed = 0;
         for (uint256 i = _first; i < _first + _sequences; ++i) {
             this.sequence(i);
             refuted += _handler.refuted();
             upheld += _handler.upheld();
             answered += _handler.answeredDemands();
+            slashed += _handler.slashed();
         }
         // The acts are worth something: games are played to both ends, and demands are answered.
         assertGt(refuted, _sequences / 4, "hardly any liar was refuted");
         assertGt(upheld, _sequences / 4, "hardly any claim was upheld");
         assertGt(answered, _sequences / 4, "hardly any demand was answered");
+        assertGt(slashed, _sequences / 12, "hardly any validator was slashed");
     }
 
     /// @dev Called by the test itself, so that each sequence begins with empty memory.
     function sequence(uint256 seed) external {
         vm.warp(1_800_000_000);
-        _handler = new DisputeHandler();
+        _handler = new DisputeHandler(1000 * seed);
         uint256 random = seed;
         for (uint256 i = 0; i < ACTS; ++i) {
             random = uint256(keccak256(abi.encode(random)));
@@ -76,7 +79,7 @@ contract DisputesTest is Test {
         assertEq(_handler.registry().owed(), parts, "registry: owed");
         assertEq(_handler.asset().balanceOf(address(_handler.registry())), parts, "registry: balance");
 
-        parts = 0;
+        parts = _handler.stake().burned();
         for (uint256 i = 0; i < _handler.accountCount(); ++i) {
             address who = _handler.accounts(i);
             (uint256 unbonding, ) = _handler.stake().unbondingOf(who);
