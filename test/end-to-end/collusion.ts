@@ -5,22 +5,24 @@ import { createCheatCast } from "../../offchain/cli/demo/cast.ts";
 import { runCheat } from "../../offchain/cli/demo/cheat/run.ts";
 import type { LogRecord, Processes } from "../../offchain/cli/demo/processes.ts";
 
+const TOKEN = 10n ** 18n;
+
 /**
- * Every staked validator is in league with a miner that claims one right prediction too many: they seal what it claims,
- * and their quorum attests it. One challenger, who has no stake, is honest, and is killed with −9 in the middle of the
- * game.
+ * Every staked validator is in league with two cheats: a miner that claims one right prediction too many, and one whose
+ * model is none of the task's space. They seal what these claim, and their quorum attests it. One challenger, who has no
+ * stake, is honest, and is killed with −9 in the middle of the game.
  */
-describe("A lie that every validator confirms", function () {
+describe("Lies that every validator confirms", function () {
   this.timeout(290_000);
 
-  it("is refuted by one honest challenger, killed and restarted in the middle, and the honest miner's block stands", async () => {
-    const { liar, honest, validators, challenger } = createCheatCast();
+  it("are refuted by one honest challenger, killed and restarted in the middle, and the honest miner's block stands", async () => {
+    const { liar, forger, honest, validators, challenger } = createCheatCast({ forged: true });
     const records: LogRecord[] = [];
     const moves = (): LogRecord[] => records.filter(({ event }) => event === "move");
     let killedAfter = 0;
-    let quorum = false;
+    const attested = new Set<string>();
     const meddle = async ({ examined }: TaskState, processes: Processes): Promise<void> => {
-      if (examined?.participant === liar.address && examined.opened) quorum ||= examined.quorum;
+      if (examined?.opened === true && examined.quorum) attested.add(examined.participant);
       if (killedAfter === 0 && moves().length >= 3) {
         killedAfter = moves().length;
         await processes.restart("challenger");
@@ -35,6 +37,7 @@ describe("A lie that every validator confirms", function () {
       minAccuracy: 20,
       seed: 5,
       validator: ["test/end-to-end/kit/colluding-validator.ts", "--liar", liar.address],
+      forger: "test/end-to-end/kit/forger.ts",
       signal: AbortSignal.timeout(280_000),
       onRecord: (record) => void records.push(record),
       onTask: () => undefined,
@@ -43,7 +46,7 @@ describe("A lie that every validator confirms", function () {
       ...(process.env.PONAS_KEEP === undefined ? {} : { keep: process.env.PONAS_KEEP }),
     });
 
-    expect(quorum, "a quorum of stake attested the lie").to.equal(true);
+    expect(attested, "a quorum of stake attested the lie").to.include(liar.address);
     expect(summary.liar.lost).to.equal(true);
     expect(summary.liar.claimed).to.equal(summary.liar.correct + 1);
     expect(summary.block.winner).to.equal(honest.address);
@@ -58,17 +61,21 @@ describe("A lie that every validator confirms", function () {
 
     expect(summary.moves.map(({ words }) => words).join(), "in words").not.to.match(/undefined|NaN/);
 
-    // The runner has checked that nothing is missing, and that the liar's bond is halved; here, what is left to whom.
+    // The runner has checked that nothing is missing, and that lost bonds are halved; here, what is left to whom.
     const { candidateBond, reward } = summary.task;
     const accounts = new Map(summary.accounts.accounts.map((account) => [account.address as string, account]));
     const feesOf = (address: string): bigint =>
       accounts.get(address)!.entries.reduce((sum, { amount, reason }) => sum + (/^fee/.test(reason) ? amount : 0n), 0n);
-    expect(accounts.get(liar.address)!.change).to.equal(feesOf(liar.address) - candidateBond);
-    expect(accounts.get(honest.address)!.change).to.equal(feesOf(honest.address) + reward);
-    expect(accounts.get(challenger.address)!.change).to.equal(candidateBond / 2n);
-    // What the validators get is for the honest block: that a claim was refuted is no proof against whoever sealed it.
-    for (const { address } of validators) {
-      expect(accounts.get(address)!.entries.map(({ reason }) => reason)).to.deep.equal(["validator's fee"]);
+    for (const { address } of [liar, forger!]) {
+      expect(accounts.get(address)!.change).to.equal(feesOf(address) - candidateBond);
     }
+    expect(accounts.get(honest.address)!.change).to.equal(feesOf(honest.address) + reward);
+    // Who sealed a malformed model has lied whatever its claimant did: its whole stake is gone. That a prediction was
+    // refuted is no proof against anybody else, since a claimant can lose on purpose.
+    const stakes = validators.map(
+      ({ address }) => -accounts.get(address)!.entries.find(({ amount }) => amount < 0n)!.amount,
+    );
+    expect(stakes).to.deep.equal([1000n * TOKEN, 1000n * TOKEN, 1000n * TOKEN]);
+    expect(accounts.get(challenger.address)!.change).to.equal(candidateBond + 1500n * TOKEN);
   });
 });

@@ -16,6 +16,7 @@ export interface Actor {
     | "solo miner"
     | "validator"
     | "lying miner"
+    | "forger"
     | "challenger";
   readonly address: Address;
   readonly privateKey: Hex;
@@ -60,9 +61,11 @@ export interface CheatCast {
   readonly liar: Actor;
   readonly validators: readonly Actor[];
   readonly challenger: Actor;
+  /** hands in a model that the task does not allow; not in the demo */
+  readonly forger: Actor | null;
 }
 
-export function createCheatCast(): CheatCast {
+export function createCheatCast({ forged = false }: { forged?: boolean } = {}): CheatCast {
   return {
     deployer: actor(0, "deployer", "deployer"),
     publisher: actor(1, "publisher", "publisher"),
@@ -70,11 +73,12 @@ export function createCheatCast(): CheatCast {
     liar: actor(3, "liar", "lying miner"),
     validators: [4, 5, 6].map((index, i) => actor(index, `validator-${i + 1}`, "validator")),
     challenger: actor(7, "challenger", "challenger"),
+    forger: forged ? actor(8, "forger", "forger") : null,
   };
 }
 
-export function everyoneOfCheat({ publisher, honest, liar, validators, challenger }: CheatCast): Actor[] {
-  return [publisher, honest, liar, ...validators, challenger];
+export function everyoneOfCheat({ publisher, honest, liar, validators, challenger, forger }: CheatCast): Actor[] {
+  return [publisher, honest, liar, ...(forger === null ? [] : [forger]), ...validators, challenger];
 }
 
 export function everyone({ publisher, manager, poolMiners, solo, validators }: Cast): Actor[] {

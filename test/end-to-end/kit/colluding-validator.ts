@@ -1,6 +1,6 @@
 /**
- * A validator in league with a liar: of the liar's model it finds, seals and attests what the liar claims. Everything else
- * it does as any validator does, so that nobody can tell.
+ * A validator in league with whoever cheats: of the liar's model it finds, seals and attests what the liar claims, and of
+ * a model that is none of the task's space it finds nothing. Everything else it does as any validator does.
  *
  *   node colluding-validator.ts --liar ADDRESS --model-timeout S, and the options of a daemon
  */
@@ -20,6 +20,7 @@ import {
 import { chooseLie, lyingFiles, type Lie } from "../../../offchain/cli/demo/cheat/lie.ts";
 import { evaluateModel } from "../../../offchain/evaluation/evaluate.ts";
 import type { Address } from "../../../offchain/protocol/bytes.ts";
+import { withForgedRules } from "./forged-rules.ts";
 
 interface Options extends DaemonOptions, StorageOptions {
   readonly liar: Address;
@@ -49,7 +50,8 @@ addStorageOptions(addChainOptions(command)).action(async (options: Options) => {
   };
   await ensureStake(1000n * 10n ** 18n, { chain, log });
   log.info({ event: "ready" }, `colluding as ${chain.account}`);
-  await runValidator({ chain, store, files: lyingFiles(honest, lieOf), challenge: false, log, signal, modelTimeoutMs });
+  const files = withForgedRules(lyingFiles(honest, lieOf));
+  await runValidator({ chain, store, files, challenge: false, log, signal, modelTimeoutMs });
 });
 try {
   await command.parseAsync();

@@ -27,6 +27,8 @@ import { formatGas, readMoves, type Move } from "./moves.ts";
 export interface CheatOptions extends Omit<DemoOptions, "soloThrottle"> {
   /** script and arguments of a validator's process; `ponas validator run` unless given */
   readonly validator?: readonly string[];
+  /** script of a second cheat, who claims with a model that the task does not allow; none unless given */
+  readonly forger?: string;
 }
 
 export interface CheatSummary {
@@ -80,7 +82,7 @@ const HONEST_THROTTLE = 0.4;
 /** Plays the round. @throws PonasError where a process fails, the lie gets through, or a unit of money is missing */
 export async function runCheat(options: CheatOptions): Promise<CheatSummary> {
   await checkOptions(options);
-  const cast = createCheatCast();
+  const cast = createCheatCast({ forged: options.forger !== undefined });
   const named = new Map(everyoneOfCheat(cast).map(({ address, name }) => [address.toLowerCase(), name]));
   const onRecord = (record: LogRecord): void =>
     options.onRecord({
@@ -104,14 +106,15 @@ async function playCheat(backstage: Backstage, cast: CheatCast, options: CheatOp
 
   onStep("starting validators, a challenger, an honest miner and a liar");
   const margin = ["--commit-margin", String(COMMIT_MARGIN)];
-  const validator = options.validator ?? [PONAS, "validator", "run"];
+  const validator = options.validator ?? [PONAS, "validator", "run", "--no-challenge"];
   for (const actor of cast.validators) start(actor, [...validator, "--model-timeout", "10"]);
   start(cast.challenger, [PONAS, "challenger", "run", "--model-timeout", "10"]);
   const solo = ["--solo", "--workers", "1", "--throttle", String(HONEST_THROTTLE), "--seed", String(seed)];
   start(cast.honest, [PONAS, "miner", "run", ...solo, ...margin, "--min-answer", "4"]);
   const longer = ["--epochs", String(LIARS_EPOCHS * options.epochs), "--seed", String(seed + 1)];
   start(cast.liar, ["offchain/cli/demo/cheat/liar-process.ts", ...longer, ...margin]);
-  for (const actor of [...cast.validators, cast.challenger, cast.honest, cast.liar]) await eventOf("ready", actor);
+  if (cast.forger !== null) start(cast.forger, [options.forger!, ...longer, ...margin]);
+  for (const actor of actors.filter(({ role }) => role !== "publisher")) await eventOf("ready", actor);
 
   onStep(`publishing a task on ${options.dataset}`);
   start(cast.publisher, [PONAS, ...publishArguments(options, PHASES)]);
@@ -171,7 +174,8 @@ async function playCheat(backstage: Backstage, cast: CheatCast, options: CheatOp
 
   onStep("adding up what everybody has");
   const accounts = await readAccounts({ chain, cast, disputes: disputes.address, task });
-  checkSlash(task, accounts);
+  const refuted = cast.forger === null ? [cast.liar] : [cast.liar, cast.forger];
+  checkSlash(task.candidateBond * BigInt(refuted.length), accounts);
   const { explanation } = await explainFromChain(taskId, { chain, store, files, signal, timeoutMs: 30_000 });
   const [disagreement] = explanation.disagreements;
   if (disagreement !== undefined) throw new PonasError("integrity", disagreement.message);
@@ -197,17 +201,17 @@ async function playCheat(backstage: Backstage, cast: CheatCast, options: CheatOp
   };
 }
 
-/** The liar's bond: half of it is the challenger's, and the rest is burned. @throws PonasError integrity */
-function checkSlash({ candidateBond }: TaskState, { accounts, burned }: Accounts): void {
+/** Of what the cheats lost, half is the challenger's, and the rest is burned. @throws PonasError integrity */
+function checkSlash(lost: bigint, { accounts, burned }: Accounts): void {
   const total = (entries: readonly Entry[], wanted: string): bigint =>
     entries.filter(({ reason }) => reason === wanted).reduce((sum, { amount }) => sum + amount, 0n);
   const challenger = accounts.find(({ role }) => role === "challenger");
   const paid = total(challenger?.entries ?? [], CREDIT_TEXTS.Refutation);
   const gone = total(burned, BURN_TEXTS.CandidateBond);
-  if (paid === candidateBond / 2n && paid + gone === candidateBond) return;
+  if (paid === lost / 2n && paid + gone === lost) return;
   throw new PonasError(
     "integrity",
-    `Of the liar's bond of ${formatAmount(candidateBond)}, ${formatAmount(paid)} went to the challenger and ${formatAmount(gone)} was burned.`,
+    `Of lost bonds of ${formatAmount(lost)}, ${formatAmount(paid)} went to the challenger and ${formatAmount(gone)} was burned.`,
   );
 }
 
