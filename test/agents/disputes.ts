@@ -1,5 +1,5 @@
 import { sideBySide, startLocalNetwork, type LocalNetwork } from "./local-network.ts";
-import { refuteTheLiarOnly } from "./scenarios/disputes.ts";
+import { refuteTheLiarsOnly } from "./scenarios/disputes.ts";
 
 describe("Agents in disputes", function () {
   this.timeout(300_000);
@@ -8,7 +8,7 @@ describe("Agents in disputes", function () {
   after(() => network?.stop());
 
   sideBySide(async () => (network = await startLocalNetwork({ disputes: true })), {
-    "a challenger without stake, killed halfway, refutes one wrong prediction; the honest claimant, killed halfway too, beats a fool and wins":
-      refuteTheLiarOnly,
+    "a challenger without stake, killed halfway, refutes a wrong prediction, a malformed model and one that is kept back; the honest claimant, killed halfway too, beats a fool and wins":
+      refuteTheLiarsOnly,
   });
 });

@@ -11,6 +11,7 @@ import {
   type ChallengeStage,
   type DisputesContract,
 } from "../../../offchain/agents/disputes-contract.ts";
+import { reportDisputes, type DisputeReport } from "../../../offchain/agents/dispute-report.ts";
 import { runDuties, type Duty } from "../../../offchain/agents/duties.ts";
 import { followTask, publishTask } from "../../../offchain/agents/publisher.ts";
 import { createRegistry, type Registry } from "../../../offchain/agents/registry.ts";
@@ -18,12 +19,21 @@ import { runChallenger } from "../../../offchain/agents/run-challenger.ts";
 import { createStateFolder } from "../../../offchain/agents/state-folder.ts";
 import { shapeOf } from "../../../offchain/agents/task-descriptor.ts";
 import type { TaskFiles } from "../../../offchain/agents/task-files.ts";
+import { ensureStake } from "../../../offchain/agents/validator.ts";
+import { linearLayers } from "../../../offchain/evaluation/shapes.ts";
 import { knowTrace } from "../../../offchain/evaluation/dispute-openings.ts";
 import { predict } from "../../../offchain/evaluation/evaluate.ts";
 import { encodeModel, modelRoot, type Model } from "../../../offchain/evaluation/model.ts";
 import { referenceTrace } from "../../../offchain/evaluation/reference.ts";
 import { localAssetAbi } from "../../../offchain/protocol/abi.ts";
-import { claimSeal, commitmentHash, resultHash, type Address, type Hex } from "../../../offchain/protocol/bytes.ts";
+import {
+  claimSeal,
+  commitmentHash,
+  resultHash,
+  validatorSeal,
+  type Address,
+  type Hex,
+} from "../../../offchain/protocol/bytes.ts";
 import type { ChainClient } from "../../../offchain/protocol/chain-client.ts";
 import { sleep } from "../../../offchain/protocol/wait.ts";
 import { sampleArchitecture } from "../../../offchain/search/spaces.ts";
@@ -34,6 +44,8 @@ import { DISPUTES, type LocalNetwork } from "../local-network.ts";
 import { dataset, planWith, random, space, template, TOKEN, untilPhase } from "../noise-task.ts";
 
 const { labels, pixels, count } = dataset.test;
+/** Of the validator that vouches for a malformed model. */
+const STAKE = 1000n * TOKEN;
 const PIXELS = pixels.length / count;
 
 /** A network, another one of the same shape, and a sample of which the other one is right and it is not. */
@@ -118,7 +130,55 @@ const stageReached = (disputes: DisputesContract, taskId: bigint, participant: A
     (await disputes.challengesIn(taskId)).some((one) => one.participant === participant && stages.includes(one.stage));
 };
 
-export async function refuteTheLiarOnly(network: LocalNetwork): Promise<void> {
+/** The other's: no file that can be fetched, or no network that may count. */
+async function playBadModels(network: LocalNetwork, challenger: ChainClient, signal: AbortSignal): Promise<void> {
+  const { log } = network;
+  const { store, files } = await network.store("bad participants");
+  const [publisher, malformed, hoarder, colluder] = await Promise.all(
+    [6, 7, 8, 9].map((index) => network.account(index)),
+  );
+  const cooked = (right: number) => labels.map((label, i) => (i < right ? label : (label + 1) % 10));
+  const model = randomModel(random, sampleArchitecture(template, space, random));
+  const stray = linearLayers(model.architecture)[0]!.weightMax + 1;
+  model.layers[0]!.weights[3] = stray;
+  const absent = randomModel(random, sampleArchitecture(template, space, random));
+  await ensureStake(STAKE, { chain: colluder!, log });
+  const shared = { chain: publisher!, store, state: createStateFolder(`${network.dir}/bad publisher`), log, signal };
+  const taskId = await publishTask(
+    planWith({ training: 6, testVote: 1, reveal: 5, seal: 3, open: 5, shortWindow: 1, longWindow: 6 }),
+    shared,
+  );
+  const following = followTask(taskId, shared);
+  const registry = createRegistry(colluder!);
+  const vouch = async (): Promise<void> => {
+    await untilPhase(registry, taskId, "Seal");
+    const { account, domain } = colluder!;
+    const candidate = (await registry.commitmentOf(taskId, malformed!.account))!;
+    const result = resultHash(cooked(64));
+    await registry.seal(taskId, malformed!.account, validatorSeal(domain, taskId, candidate.hash, account, result));
+  };
+  const bids = [
+    { chain: malformed!, file: encodeModel(model), root: modelRoot(model), predictions: cooked(64), shelf: store },
+    { chain: hoarder!, file: encodeModel(absent), root: modelRoot(absent), predictions: cooked(63), shelf: null },
+  ];
+  await Promise.all([...bids.map((one) => bid(taskId, one, { files, store: one.shelf, signal })), vouch()]);
+  await following;
+
+  const states = await Promise.all(bids.map(async ({ chain }) => (await registry.commitmentOf(taskId, chain.account))!.state)); // prettier-ignore
+  expect(states).to.deep.equal(["Eliminated", "Eliminated"]);
+  expect((await registry.task(taskId)).voidReason).to.equal("NoCandidate");
+  const { models } = (await createDisputesContract(challenger))!;
+  expect(await models.refutedByUs(taskId)).to.deep.equal([malformed!.account]);
+  expect(await models.slashed(taskId, malformed!.account)).to.deep.equal([colluder!.account]);
+  const demands = (await models.demandsIn(taskId)).map(({ participant, stage, unit }) => [participant, stage, unit]);
+  expect(demands).to.deep.equal([[hoarder!.account, "Failed", null]]);
+}
+
+/**
+ * Two tasks and one challenger: in one a lie by a single prediction and a fool, in the other a malformed model with a
+ * validator that vouches for it, and one that nobody can fetch.
+ */
+export async function refuteTheLiarsOnly(network: LocalNetwork): Promise<void> {
   const { log, signal } = network;
   const publisher = await network.account(1);
   const { store, files } = await network.store("participants");
@@ -198,12 +258,21 @@ export async function refuteTheLiarOnly(network: LocalNetwork): Promise<void> {
       args: [chain.account],
     });
 
+  const { bond } = DISPUTES;
+  let seen: DisputeReport | undefined;
+  const midGame = async (): Promise<boolean> => {
+    if (!(await stageReached(disputes, taskId, liar!.account, ["Rows", "Row", "Positions", "Column", "Values"])()))
+      return false;
+    const taskIds = [taskId];
+    seen = await reportDisputes({ chain: publisher, registry, disputes, taskIds, all: false, sides: () => sidesOf(registry) }); // prettier-ignore
+    return true;
+  };
   const watching = withRestart(
     async (signal) => {
       const { files } = await network.store(`challenger-${Math.random()}`);
       await runChallenger({ chain: challenger!, store, files, log, signal, modelTimeoutMs: 5000 });
     },
-    stageReached(disputes, taskId, liar!.account, ["Rows", "Row", "Positions", "Column", "Values"]),
+    midGame,
     running,
   );
   const defending = withRestart(
@@ -225,10 +294,13 @@ export async function refuteTheLiarOnly(network: LocalNetwork): Promise<void> {
   );
   const dishonest = runDuties({ chain: liar!, log, signal: running, duties: [await defendLie()] });
   const foolish = runDuties({ chain: fool!, log, signal: running, duties: [await challengeTruth()] });
+  const badModels = playBadModels(network, challenger!, signal);
   await Promise.all(Object.values(bids).map((one) => bid(taskId, one, { files, store, signal })));
   await following;
-  // The challenger has collected when its balance is more than it began with.
-  for (let i = 0; i < 100 && (await balanceOf(challenger!)) <= 10_000n * TOKEN; i++) await sleep(200, signal);
+  await badModels;
+  // Half of three candidates' bonds, and half of a validator's stake; its own bond and price come back.
+  const won = (15n * TOKEN) / 2n + STAKE / 2n;
+  for (let i = 0; i < 100 && (await balanceOf(challenger!)) < 10_000n * TOKEN + won; i++) await sleep(200, signal);
   finished.abort();
   await Promise.all([watching, defending, dishonest, foolish]);
 
@@ -241,8 +313,10 @@ export async function refuteTheLiarOnly(network: LocalNetwork): Promise<void> {
     [challenger!.account, "Refuted"],
     [fool!.account, "Upheld"],
   ]);
-  const { bond } = DISPUTES;
-  expect(await balanceOf(challenger!), "its bond, and half the liar's").to.equal(10_000n * TOKEN + (5n * TOKEN) / 2n);
+  expect(await balanceOf(challenger!)).to.equal(10_000n * TOKEN + won);
+  const { challenges } = seen!;
+  expect(challenges).to.have.length(1);
+  expect(challenges[0]).to.include({ candidate: liar!.account, sample: lie.sample, right: "challenger", unknown: null, bond }); // prettier-ignore
   expect(await balanceOf(fool!)).to.equal(10_000n * TOKEN - bond);
   expect(await disputes.creditOf(honest!.account), "half of the fool's bond").to.equal(bond / 2n);
 }
