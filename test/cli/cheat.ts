@@ -2,10 +2,17 @@ import { expect } from "chai";
 
 import type { TaskFiles } from "../../offchain/agents/task-files.ts";
 import type { TaskState } from "../../offchain/agents/registry.ts";
+import { createCheatCast } from "../../offchain/cli/demo/cast.ts";
 import { chooseLie, lyingFiles, withLie } from "../../offchain/cli/demo/cheat/lie.ts";
+import { readAccounts } from "../../offchain/cli/demo/cheat/accounts.ts";
 import { describeCheat } from "../../offchain/cli/demo/cheat/summary.ts";
 import type { CheatSummary } from "../../offchain/cli/demo/cheat/run.ts";
+import { ENDOWMENT } from "../../offchain/cli/demo/stage.ts";
+import type { Address } from "../../offchain/protocol/bytes.ts";
+import type { ChainClient } from "../../offchain/protocol/chain-client.ts";
 import { PonasError } from "../../offchain/protocol/errors.ts";
+
+const DISPUTES: Address = `0x${"5".repeat(40)}`;
 
 const samples = {
   pixels: Uint8Array.from([1, 1, 2, 2, 3, 3, 4, 4]),
@@ -42,6 +49,51 @@ describe("The lie of the demo's liar", () => {
     expect(first.commitment).to.equal(commitment);
     expect([...first.samples.pixels.subarray(0, 2)]).to.deep.equal([3, 3]);
     expect((await files.testSet({ id: 2n } as TaskState)).samples).to.equal(samples);
+  });
+});
+
+/** A chain on which nothing ever happened, but that an account has so much more than it was given. */
+function quietChain(more: bigint, of: string): ChainClient {
+  const at = (digit: string): Address => `0x${digit.repeat(40)}`;
+  const deployment = {
+    chainId: 1,
+    fromBlock: 0,
+    asset: at("1"),
+    stake: at("2"),
+    registry: at("3"),
+    poolFactory: at("4"),
+  };
+  const holders = [deployment.stake, deployment.registry, DISPUTES] as string[];
+  const read = async ({ functionName, args }: { functionName: string; args: readonly string[] }): Promise<unknown> => {
+    if (functionName === "balanceOf")
+      return (holders.includes(args[0]!) ? 0n : ENDOWMENT) + (args[0] === of ? more : 0n);
+    if (functionName === "taskOf") return { escrow: 0n };
+    if (functionName === "commitmentOf") return { state: 0 };
+    return 0n;
+  };
+  return { deployment, read, client: { getContractEvents: async () => [] } } as unknown as ChainClient;
+}
+
+describe("The accounts of the round with a liar", () => {
+  const cast = createCheatCast();
+  const readWith = (more: bigint, of: string) =>
+    readAccounts({ chain: quietChain(more, of), cast, disputes: DISPUTES, task: { id: 1n } as TaskState });
+
+  it("add up where nothing has happened", async () => {
+    const { accounts, burned } = await readWith(0n, "");
+    expect(accounts.map(({ change, entries }) => [change, entries])).to.deep.equal(accounts.map(() => [0n, []]));
+    expect(burned).to.deep.equal([]);
+  });
+
+  it("are refused where anybody has a unit too much or too little, or a contract has one that it owes nobody", async () => {
+    const refused = async (more: bigint, of: string): Promise<string> =>
+      readWith(more, of).then(
+        () => "taken",
+        (error: Error) => error.message,
+      );
+    expect(await refused(1n, cast.challenger.address)).to.include("what everybody was given");
+    expect(await refused(-1n, cast.honest.address)).to.include("what everybody was given");
+    expect(await refused(1n, DISPUTES)).to.include("what the disputes contract has");
   });
 });
 

@@ -1,5 +1,5 @@
 /** The moves of a dispute as the chain has them: one transaction each, in plain words and with its gas. */
-import { decodeEventLog, decodeFunctionData } from "viem";
+import { decodeEventLog, decodeFunctionData, getAddress } from "viem";
 
 import { CHALLENGE_STAGES, disputesAbi } from "../../../protocol/abi.ts";
 import type { Address, Hex } from "../../../protocol/bytes.ts";
@@ -41,7 +41,7 @@ export async function readMoves(chain: ChainClient, disputes: Address, fromBlock
       const { gasUsed } = await client.getTransactionReceipt({ hash: transaction });
       const { functionName, args } = decodeFunctionData({ abi: disputesAbi, data: sent.input });
       const words = describe(functionName, args ?? [], events);
-      return { challenge, by: sent.from, call: functionName, words, gas: gasUsed, transaction };
+      return { challenge, by: getAddress(sent.from), call: functionName, words, gas: gasUsed, transaction };
     }),
   );
   return moves.filter((move) => move !== null);
