@@ -135,7 +135,7 @@ contract DisputeHandler is Test {
     function challenge(uint256 taskId, uint256 seed) public {
         address participant = registry.examinationOf(taskId).participant;
         // Of a malformed model no value is defined.
-        if (_isMalformed(taskId, participant)) return seed % 4 == 0 ? accuse(taskId, seed) : demand(taskId, seed);
+        if (isMalformed(taskId, participant)) return seed % 4 == 0 ? accuse(taskId, seed) : demand(taskId, seed);
         bytes memory predictions = _predictions(taskId, participant);
         bytes32[] memory blocks = new bytes32[](1);
         blocks[0] = keccak256(predictions);
@@ -218,7 +218,7 @@ contract DisputeHandler is Test {
     /// validators that sealed the refuted result lose their stake.
     function accuse(uint256 taskId, uint256 seed) public {
         address participant = registry.examinationOf(taskId).participant;
-        bool malformed = _isMalformed(taskId, participant);
+        bool malformed = isMalformed(taskId, participant);
         Evaluated memory e = _model(taskId, participant);
         Step[] memory steps = _player.stepsOf(e.architecture);
         Step memory step = steps[malformed ? 0 : seed % steps.length];
@@ -395,7 +395,7 @@ contract DisputeHandler is Test {
         IPredictionDisputes.Stage stage = disputes.challengeOf(id).stage;
         if (stage == IPredictionDisputes.Stage.Refuted) ++refuted;
         if (stage == IPredictionDisputes.Stage.Upheld) ++upheld;
-        bool lied = _lies(c.taskId, c.participant);
+        bool lied = lies(c.taskId, c.participant);
         if (stage == IPredictionDisputes.Stage.Refuted && !lied) violations.push("an honest claimant lost");
         if (stage == IPredictionDisputes.Stage.Upheld && lied) violations.push("an honest challenger lost");
     }
@@ -521,22 +521,22 @@ contract DisputeHandler is Test {
     /// @dev The model that a participant committed to: the evaluated one, or that with a bias beyond every bound.
     function _model(uint256 taskId, address participant) private view returns (Evaluated memory e) {
         e = _evaluated(taskId);
-        if (_isMalformed(taskId, participant)) e.biases[0] = type(int32).max;
+        if (isMalformed(taskId, participant)) e.biases[0] = type(int32).max;
     }
 
-    function _isMalformed(uint256 taskId, address participant) private view returns (bool) {
+    function isMalformed(uint256 taskId, address participant) public view returns (bool) {
         return participant == ADA && _draw(taskId, "malformed") % 4 == 0;
     }
 
-    /// @dev Ada lies in two tasks of three, Ben never.
-    function _lies(uint256 taskId, address participant) private view returns (bool) {
-        return participant == ADA && !_isMalformed(taskId, participant) && _draw(taskId, "lies") % 3 != 0;
+    /// @notice Ada lies in two tasks of three, Ben never.
+    function lies(uint256 taskId, address participant) public view returns (bool) {
+        return participant == ADA && !isMalformed(taskId, participant) && _draw(taskId, "lies") % 3 != 0;
     }
 
     /// @dev What a claimant says of the sample: one value, or one logit, is another one.
     function _told(uint256 taskId, address participant) private view returns (Evaluated memory e) {
         e = _evaluated(taskId);
-        if (!_lies(taskId, participant)) return e;
+        if (!lies(taskId, participant)) return e;
         uint256 random = _draw(taskId, "lie");
         uint256 step = random % (e.tensors.length + 1);
         if (step == e.tensors.length) {
@@ -598,7 +598,7 @@ contract DisputeHandler is Test {
         params.maxModelBytes = 1;
         params.candidateBondBps = 777;
         params.difficulty = ITaskRegistry.Difficulty(1, 1, 1, 1, 1);
-        params.phases = ITaskRegistry.PhaseLengths(0, 20, 10, 10, 20, 10, 10, 5, 400);
+        params.phases = ITaskRegistry.PhaseLengths(0, 20, 10, 10, 20, 10, 10, 60, 400);
         // odd amounts: every division leaves a rest
         params.reward = 1e20 + 7;
         params.publisherBond = 1e18 + 3;
