@@ -95,7 +95,7 @@ describe("The states of disputes", function () {
     // One of the eight is lost by its challenger: there is room.
     const theirs = movesOf(queued - 1n, honest, SAMPLE, { claimant: TRUE, insists: place(0) });
     const snapshot = await networkHelpers.takeSnapshot();
-    await w.arithmetic.connect(w.ada).getFunction("answerTrace")(...theirs[0]!.args);
+    await w.arithmetic.connect(w.ada).getFunction(theirs[0]!.name as string)(...theirs[0]!.args);
     await goTo((await w.arithmetic.challengeOf(queued - 1n)).deadline);
     await w.arithmetic.timeOut(queued - 1n);
     await tryAll(queued, first);

@@ -51,7 +51,9 @@ describe("A pool's candidate in dispute", () => {
     for (const { by, name, args } of moves) {
       if (name === "answerTrace") {
         for (const other of [w.stranger, w.ada]) {
-          const answer = w.arithmetic.connect(other).getFunction(name)(...args) as Promise<ContractTransactionResponse>;
+          const answer = w.arithmetic.connect(other).getFunction(name as string)(
+            ...args,
+          ) as Promise<ContractTransactionResponse>;
           await expect(answer).to.be.revertedWithCustomError(w.arithmetic, "NotYourMove");
         }
       }
