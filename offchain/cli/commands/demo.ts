@@ -47,7 +47,11 @@ export function register(program: Command, context: Context): void {
     )
     .option("--min-accuracy <percent>", "a claim below it is no candidate", wholeNumber("--min-accuracy", 0, 100), 20)
     .option("--seed <n>", "of splits and proposals", wholeNumber("--seed", 0), 1)
-    .option("--solo-throttle <share>", "share of the time that the solo miner uses", fraction("--solo-throttle"))
+    .option(
+      "--solo-throttle <share>",
+      "share of the time that the solo miner uses (default: 1)",
+      fraction("--solo-throttle"),
+    )
     .option("--cheat", "a round in which one miner lies by a single prediction: how it is found, played out and paid")
     .option("--keep <folder>", "keep the state and logs of all processes there")
     .option("--json", "print JSON")
