@@ -6,7 +6,7 @@ import type { Evaluation } from "../evaluation/evaluate.ts";
 import type { Address } from "../protocol/bytes.ts";
 import type { Head } from "../protocol/chain-client.ts";
 import type { CandidateEvaluator } from "./candidate-evaluation.ts";
-import { ensureDisputeFunds } from "./dispute-funds.ts";
+import { createFundsWatch, ensureDisputeFunds } from "./dispute-funds.ts";
 import { press } from "./dispute-moves.ts";
 import { createDisputeSides } from "./dispute-sides.ts";
 import { isOfClaimant, tidy, type DisputeOptions } from "./dispute-clocks.ts";
@@ -27,6 +27,7 @@ export function createChallenger(options: DisputeOptions & { readonly evaluate: 
   const { taskId, chain, registry, disputes, files, log, evaluate } = options;
   const sides = createDisputeSides(files);
   const said = new Set<string>();
+  const watchFunds = createFundsWatch(chain, log, disputes.bond, "A challenge");
 
   /** @returns what was done, in words, or null */
   async function follow(task: TaskState, challenge: ChallengeInTask, head: Head): Promise<string | null> {
@@ -87,6 +88,8 @@ export function createChallenger(options: DisputeOptions & { readonly evaluate: 
         return true;
       }
       if (examined !== null && examined.participant !== chain.account) {
+        // Before there is anything to challenge: then there is time to do something about it.
+        if (phase === "Seal" || phase === "Open") await watchFunds();
         const found = await evaluate(task, examined.participant, head);
         const ofIt = mine.filter(({ participant }) => participant === examined.participant);
         const lost = ofIt.filter(({ stage }) => stage === "Upheld").length;

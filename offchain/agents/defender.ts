@@ -2,6 +2,7 @@
 import type { OpenableModel } from "../evaluation/dispute-openings.ts";
 import { openWholeUnit, type WholeUnit } from "../evaluation/model-parts.ts";
 import type { Address } from "../protocol/bytes.ts";
+import { createFundsWatch } from "./dispute-funds.ts";
 import { answer } from "./dispute-moves.ts";
 import { isOfClaimant, tidy, type DisputeOptions } from "./dispute-clocks.ts";
 import { createDisputeFiles, createDisputeSides } from "./dispute-sides.ts";
@@ -33,9 +34,10 @@ export function createDefence({
 
 /** The duty of the claimant's account, or where that is a pool, of its manager's. */
 export function createDefender(options: DisputeOptions & { readonly participant: Address }): Duty {
-  const { taskId, registry, disputes, files, participant, log } = options;
+  const { taskId, chain, registry, disputes, files, participant, log } = options;
   const sides = createDisputeSides(files);
   const { models } = disputes;
+  const watchFunds = createFundsWatch(chain, log, 0n, "Answering a challenge");
 
   /** Publishes what is demanded, or has a queued demand's clock start: the block waits for it. */
   async function meet(demand: Demand, openable: OpenableModel, running: number, head: Head): Promise<string | null> {
@@ -61,7 +63,9 @@ export function createDefender(options: DisputeOptions & { readonly participant:
     run: async (head) => {
       const task = await registry.task(taskId);
       if (task.phase === "Confirmed" || task.phase === "Void") return true;
-      if (task.phase !== "Window" || task.examined?.participant !== participant) return;
+      if (task.examined?.participant !== participant) return;
+      if (task.phase === "Seal" || task.phase === "Open") await watchFunds();
+      if (task.phase !== "Window") return;
       const challenges = await disputes.challengesIn(taskId);
       let first: unknown;
       for (const challenge of challenges.filter((one) => one.participant === participant && isOpen(one.stage))) {

@@ -3,7 +3,8 @@ import { formatEther } from "viem";
 
 import { localAssetAbi } from "../protocol/abi.ts";
 import type { ChainClient } from "../protocol/chain-client.ts";
-import { PonasError } from "../protocol/errors.ts";
+import { explainError, PonasError } from "../protocol/errors.ts";
+import type { Log } from "../protocol/log.ts";
 import { formatAmount } from "./registry.ts";
 
 /** All moves of a whole dispute over the largest layer of the paper's full space cost less (docs/protocol.md). */
@@ -36,4 +37,19 @@ export async function ensureDisputeFunds(chain: ChainClient, amount: bigint, wha
       { cure: "fund the account before the next candidate's window" },
     );
   }
+}
+
+/** Says once that the account is short of funds, and again when it was not in between. */
+export function createFundsWatch(chain: ChainClient, log: Log, amount: bigint, what: string): () => Promise<void> {
+  let short = false;
+  return async () => {
+    try {
+      await ensureDisputeFunds(chain, amount, what);
+      short = false;
+    } catch (error) {
+      if (!(error instanceof PonasError && error.code === "funds")) throw error;
+      if (!short) log.warn({ event: "funds" }, explainError(error));
+      short = true;
+    }
+  };
 }

@@ -60,6 +60,12 @@ export async function createDisputesContract(chain: ChainClient) {
   const registry = createRegistry(chain);
   const since = { fromBlock: BigInt(chain.deployment.fromBlock) } as const;
 
+  let gas = 0n;
+  const send: ChainClient["send"] = async (request) => {
+    const sent = await chain.send(request);
+    gas += sent.gasUsed;
+    return sent;
+  };
   const challenge = async (id: bigint): Promise<Challenge> => {
     const view = await chain.read({ ...at, functionName: "challengeOf", args: [id] });
     return { ...view, id, stage: CHALLENGE_STAGES[view.stage]! };
@@ -146,35 +152,38 @@ export async function createDisputesContract(chain: ChainClient) {
         const start = PREDICTION_BLOCK * Math.floor(sample / PREDICTION_BLOCK);
         const block = bytesToHex(predictions.subarray(start, start + PREDICTION_BLOCK));
         const args = [taskId, sample, predictions.length, blocks(predictions), block] as const;
-        await chain.send({ ...at, functionName: "challenge", args });
+        await send({ ...at, functionName: "challenge", args });
       }),
 
     answerTrace: (id: bigint, model: ModelOpening, trace: ShownTrace): Promise<unknown> =>
-      chain.send({ ...at, functionName: "answerTrace", args: [id, model, trace] }),
+      send({ ...at, functionName: "answerTrace", args: [id, model, trace] }),
     pickTensor: (id: bigint, model: ModelOpening, trace: ShownTrace, step: number): Promise<unknown> =>
-      chain.send({ ...at, functionName: "pickTensor", args: [id, model, trace, step] }),
+      send({ ...at, functionName: "pickTensor", args: [id, model, trace, step] }),
     answerRows: (id: bigint, rows: Hex): Promise<unknown> =>
-      chain.send({ ...at, functionName: "answerRows", args: [id, rows] }),
+      send({ ...at, functionName: "answerRows", args: [id, rows] }),
     pickRow: (id: bigint, rows: Hex, row: number): Promise<unknown> =>
-      chain.send({ ...at, functionName: "pickRow", args: [id, rows, row] }),
+      send({ ...at, functionName: "pickRow", args: [id, rows, row] }),
     answerPositions: (id: bigint, positions: Hex): Promise<unknown> =>
-      chain.send({ ...at, functionName: "answerPositions", args: [id, positions] }),
+      send({ ...at, functionName: "answerPositions", args: [id, positions] }),
     pickColumn: (id: bigint, positions: Hex, column: number): Promise<unknown> =>
-      chain.send({ ...at, functionName: "pickColumn", args: [id, positions, column] }),
+      send({ ...at, functionName: "pickColumn", args: [id, positions, column] }),
     answerValues: (id: bigint, values: Hex): Promise<unknown> =>
-      chain.send({ ...at, functionName: "answerValues", args: [id, values] }),
+      send({ ...at, functionName: "answerValues", args: [id, values] }),
     prove: (id: bigint, computation: Computation): Promise<unknown> =>
-      chain.send({ ...at, functionName: "prove", args: [id, computation] }),
-    timeOut: (id: bigint) => chain.send({ ...at, functionName: "timeOut", args: [id] }),
-    advance: (id: bigint) => chain.send({ ...at, functionName: "advance", args: [id] }),
+      send({ ...at, functionName: "prove", args: [id, computation] }),
+    timeOut: (id: bigint) => send({ ...at, functionName: "timeOut", args: [id] }),
+    advance: (id: bigint) => send({ ...at, functionName: "advance", args: [id] }),
 
     creditOf: (account: Address): Promise<bigint> => chain.read({ ...at, functionName: "creditOf", args: [account] }),
     /** Withdraws what the contract owes this account, if it owes anything. */
     collect: async (log: Log): Promise<void> => {
       const credit = await chain.read({ ...at, functionName: "creditOf", args: [chain.account] });
       if (credit === 0n) return;
-      await chain.send({ ...at, functionName: "withdraw", args: [] });
-      log.info({ event: "withdraw-credit", amount: String(credit) }, `withdrew ${formatAmount(credit)} from disputes`);
+      await send({ ...at, functionName: "withdraw", args: [] });
+      log.info(
+        { event: "withdraw-credit", amount: String(credit) },
+        `withdrew ${formatAmount(credit)} from disputes; moves since the start took ${gas} gas`,
+      );
     },
   };
 }

@@ -126,7 +126,17 @@ export function createModelChallenger(options: ModelChallengerOptions): Duty {
     }
     // A model that was paid for is of use only where what is wrong with it can be challenged too.
     await ensureDisputeFunds(chain, cost + disputes.bond, "Demanding a model's parts, and a challenge,");
-    for (const part of parts) await models.demand(taskId, part);
+    try {
+      await models.demand(taskId, parts);
+    } catch (error) {
+      if (!complained.has(participant))
+        log.error(
+          about("demand", participant),
+          `not all parts of ${participant}'s model are demanded: ${explainError(error)}`,
+        );
+      complained.add(participant);
+      throw error;
+    }
     log.warn(
       about("demand", participant),
       parts[0] === null

@@ -7,6 +7,7 @@ import type { UnitName, WholeUnit } from "../evaluation/model-parts.ts";
 import { DEMAND_STAGES, disputesAbi } from "../protocol/abi.ts";
 import type { Address, Hex, SpaceTuple } from "../protocol/bytes.ts";
 import type { ChainClient } from "../protocol/chain-client.ts";
+import { PonasError } from "../protocol/errors.ts";
 import { paying, type Registry } from "./registry.ts";
 
 export type DemandStage = (typeof DEMAND_STAGES)[number];
@@ -70,12 +71,22 @@ export async function createModelDisputes(chain: ChainClient, registry: Registry
         .unit;
     },
 
-    /** Demands a unit, or with null the architecture; the account pays the price. @throws PonasError funds */
-    demand: (taskId: bigint, unit: UnitName | null) =>
+    /**
+     * Demands units, or with null the architecture; the account pays the price of each. One allowance for all of them:
+     * there may be hundreds, and little time. Parts that somebody else demanded in the meantime are left out.
+     * @throws PonasError funds; reverted where it is too late
+     */
+    demand: (taskId: bigint, parts: readonly (UnitName | null)[]) =>
       paying(chain, async () => {
-        await registry.approve(address, price);
-        const args = [taskId, unit?.layer ?? OPENING, unit?.index ?? 0] as const;
-        await chain.send({ ...at, functionName: "demand", args });
+        await registry.approve(address, BigInt(parts.length) * price);
+        for (const unit of parts) {
+          try {
+            const args = [taskId, unit?.layer ?? OPENING, unit?.index ?? 0] as const;
+            await chain.send({ ...at, functionName: "demand", args });
+          } catch (error) {
+            if (!(error instanceof PonasError && error.message.includes("AlreadyDemanded"))) throw error;
+          }
+        }
       }),
     answerModel: (id: bigint, model: ModelOpening) =>
       chain.send({ ...at, functionName: "answerModel", args: [id, model] }),

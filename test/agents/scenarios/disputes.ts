@@ -20,6 +20,7 @@ import { createStateFolder } from "../../../offchain/agents/state-folder.ts";
 import { shapeOf } from "../../../offchain/agents/task-descriptor.ts";
 import type { TaskFiles } from "../../../offchain/agents/task-files.ts";
 import { ensureStake } from "../../../offchain/agents/validator.ts";
+import { unitNames } from "../../../offchain/evaluation/model-parts.ts";
 import { linearLayers } from "../../../offchain/evaluation/shapes.ts";
 import { knowTrace } from "../../../offchain/evaluation/dispute-openings.ts";
 import { predict } from "../../../offchain/evaluation/evaluate.ts";
@@ -319,4 +320,55 @@ export async function refuteTheLiarsOnly(network: LocalNetwork): Promise<void> {
   expect(challenges[0]).to.include({ candidate: liar!.account, sample: lie.sample, right: "challenger", unknown: null, bond }); // prettier-ignore
   expect(await balanceOf(fool!)).to.equal(10_000n * TOKEN - bond);
   expect(await disputes.creditOf(honest!.account), "half of the fool's bond").to.equal(bond / 2n);
+}
+
+/**
+ * A lie about a model that no one can fetch: its claimant publishes every unit that is demanded, and what is put together
+ * from them convicts it. A minute or three: every part is two transactions.
+ */
+export async function buyTheModel(network: LocalNetwork): Promise<void> {
+  const { log, signal } = network;
+  const { store, files } = await network.store("secretive participants");
+  const [publisher, liar, challenger] = await Promise.all([10, 11, 12].map((index) => network.account(index)));
+  const size = ({ model }: Lie): number => unitNames(model.architecture).length;
+  let lie = await someLie();
+  for (let i = 0; i < 20; i++) {
+    const other = await someLie();
+    if (size(other) < size(lie)) lie = other;
+  }
+  const shared = { chain: publisher!, store, state: createStateFolder(`${network.dir}/buying publisher`), log, signal };
+  const taskId = await publishTask(
+    planWith({ training: 6, testVote: 1, reveal: 5, seal: 3, open: 5, shortWindow: 1, longWindow: 60 }),
+    shared,
+  );
+  const following = followTask(taskId, shared);
+  const registry = createRegistry(liar!);
+  const disputes = (await createDisputesContract(liar!))!;
+  const finished = new AbortController();
+  const running = AbortSignal.any([signal, finished.signal]);
+  const { model, predictions } = lie;
+  const file = encodeModel(model);
+  const defender = createDefender({
+    taskId,
+    chain: liar!,
+    registry,
+    disputes,
+    participant: liar!.account,
+    files: { model: () => Promise.resolve(file), testSet: async (task) => (await files.testSet(task)).samples },
+    log,
+  });
+  const answering = runDuties({ chain: liar!, log, signal: running, duties: [defender] });
+  const { store: own, files: ownFiles } = await network.store("buyer");
+  const watching = runChallenger({ chain: challenger!, store: own, files: ownFiles, log, signal: running, modelTimeoutMs: 2000 }); // prettier-ignore
+  await bid(taskId, { chain: liar!, file, root: modelRoot(model), predictions }, { files, store: null, signal });
+  await following;
+  finished.abort();
+  await Promise.all([answering, watching]);
+
+  expect((await registry.commitmentOf(taskId, liar!.account))!.state).to.equal("Eliminated");
+  const demands = await disputes.models.demandsIn(taskId);
+  expect(demands).to.have.length(1 + size(lie));
+  expect(new Set(demands.map(({ stage }) => stage))).to.deep.equal(new Set(["Answered"]));
+  const challenges = await disputes.challengesIn(taskId);
+  expect(challenges.map(({ stage, sample }) => [stage, sample])).to.deep.equal([["Refuted", lie.sample]]);
 }
