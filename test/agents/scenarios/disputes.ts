@@ -332,13 +332,13 @@ export async function buyTheModel(network: LocalNetwork): Promise<void> {
   const [publisher, liar, challenger] = await Promise.all([10, 11, 12].map((index) => network.account(index)));
   const size = ({ model }: Lie): number => unitNames(model.architecture).length;
   let lie = await someLie();
-  for (let i = 0; i < 20; i++) {
+  for (let i = 0; i < 60; i++) {
     const other = await someLie();
     if (size(other) < size(lie)) lie = other;
   }
   const shared = { chain: publisher!, store, state: createStateFolder(`${network.dir}/buying publisher`), log, signal };
   const taskId = await publishTask(
-    planWith({ training: 6, testVote: 1, reveal: 5, seal: 3, open: 5, shortWindow: 1, longWindow: 60 }),
+    planWith({ training: 6, testVote: 1, reveal: 5, seal: 3, open: 5, shortWindow: 1, longWindow: 80 }),
     shared,
   );
   const following = followTask(taskId, shared);
