@@ -236,6 +236,11 @@ function viewOf(row: PartState, now: number, gone: ReadonlySet<string>): PartVie
     holder:
       session === null
         ? null
-        : { sessionId: session.id, speed: session.speed, alive: bannedAt === null && heard && !gone.has(session.id), ready: ready === true },
+        : {
+            sessionId: session.id,
+            speed: session.speed,
+            alive: bannedAt === null && heard && !gone.has(session.id),
+            ready: ready === true,
+          },
   };
 }
