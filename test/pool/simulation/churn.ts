@@ -17,8 +17,8 @@ const PHASE_MS = 3_600_000;
 export interface ChurnTask {
   readonly seed: number;
   readonly departures: number;
-  /** searches with a high reward: those that their miner kept to the end, and those that it left */
-  readonly high: number;
+  /** searches with a high reward: those that their miner kept to the end, and those that it left; null: nobody has left */
+  readonly high: number | null;
   readonly left: number;
   /** of those left, the ones that nobody carried on at the end of the phase */
   readonly lost: number;
@@ -26,8 +26,8 @@ export interface ChurnTask {
   readonly tooLate: number;
   /** of the lost ones, those beside which every miner that is left searches one with a higher reward */
   readonly unavoidable: number;
-  /** best accuracy of the pool */
-  readonly best: number;
+  /** best accuracy of the pool; null: nobody has left */
+  readonly best: number | null;
 }
 
 export async function churnTask(options: {
@@ -39,6 +39,9 @@ export async function churnTask(options: {
   const { database, trials, seed, backups } = options;
   const { heartbeatMs } = DEFAULT_RULES;
   const population = drawPopulation({ seed, count: 9, phaseMs: PHASE_MS, trials: [1.5, 6], leaveRate: 0.1 });
+  // Where nobody leaves there is nothing to carry on.
+  const departures = population.filter(({ leavesAt }) => leavesAt !== null).length;
+  if (departures === 0) return { seed, departures, high: null, left: 0, lost: 0, tooLate: 0, unavoidable: 0, best: null };
   const last = Math.max(0, ...population.map(({ leavesAt }) => leavesAt ?? 0));
   const history = await runHistory({
     database,
