@@ -34,7 +34,11 @@ const EXPERIMENTS: Record<string, (world: World, seed: number) => Promise<object
     with: await churnTask({ ...world, seed, backups: true }),
     without: await churnTask({ ...world, seed, backups: false }),
   }),
-  nine: (world, seed) => nineMiners(world, { seed, trialsEach: 8 }),
+  nine: async (world, seed) => ({
+    disjoint: await nineMiners(world, { seed, trialsEach: 8, partition: "disjoint" }),
+    "random-subsets": await nineMiners(world, { seed, trialsEach: 8, partition: "random-subsets" }),
+    whole: await nineMiners(world, { seed, trialsEach: 8, partition: "whole" }),
+  }),
   async weak(world, seed) {
     const options = { seed, trialsStrong: 6, weak: [], strategy: true };
     const strong = await weakMiners(world, options);

@@ -266,7 +266,7 @@ export function createPoolManager(options: PoolManagerOptions): PoolManager {
 
   async function look({ schedule }: OpenTask): Promise<string[]> {
     try {
-      return await queries.transaction((tx) => schedule.sweep(tx, clock()));
+      return await queries.transaction((tx) => schedule.sweep(tx, clock(), links.gone()));
     } catch (error) {
       schedule.forget();
       throw error;

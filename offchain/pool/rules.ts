@@ -4,6 +4,8 @@ import type { PartitionRule } from "./parts.ts";
 export interface PoolRules {
   /** a lease whose miner is not heard of for so long may be handed to another */
   readonly heartbeatMs: number;
+  /** a miner whose link has ended, and who is not back after so long, has left its part to others; its trial is still its own */
+  readonly lingerMs: number;
   /** no lease ends earlier than this after it was issued, heartbeats given */
   readonly minLeaseMs: number;
   /** a lease ends after so many times its expected duration */
@@ -59,6 +61,7 @@ export interface PoolRules {
 
 export const DEFAULT_RULES: PoolRules = {
   heartbeatMs: 30_000,
+  lingerMs: 10_000,
   minLeaseMs: 120_000,
   leaseSlack: 4,
   maxAttempts: 3,

@@ -17,8 +17,11 @@ import { leases, miners, parts, roles, sessions, spread, type LeaseRow, type Ses
 export interface Schedule {
   /** The sessions' leases (`nextLeases`), in the sessions' order. */
   lease(queries: Queries, sessions: readonly SessionRow[], now: number): Promise<LeaseRow[]>;
-  /** @returns sessions that are to be given a job now */
-  sweep(queries: Queries, now: number): Promise<string[]>;
+  /**
+   * @param gone ids of sessions that are known to have left, before their leases' time is over
+   * @returns sessions that are to be given a job now
+   */
+  sweep(queries: Queries, now: number, gone: ReadonlySet<string>): Promise<string[]>;
   /** Drops what was not saved: call it after a transaction that used the schedule has failed. */
   forget(): void;
 }
@@ -51,10 +54,10 @@ export function createSchedule(options: {
       return nextLeases(queries, { task, sessions: wanting, now, rules, proposer, expire: () => expire(queries, now) });
     },
 
-    async sweep(queries, now) {
+    async sweep(queries, now, gone) {
       await expire(queries, now);
       await disbelieveLiars(queries, task, proposer, now);
-      const moved = partitionRule(rules) === "whole" ? [] : await carryOut(queries, now);
+      const moved = partitionRule(rules) === "whole" ? [] : await carryOut(queries, now, gone);
       if (Math.abs(now - cleanedAt) >= CLEANING_MS) {
         cleanedAt = now;
         await dropCheckpoints(queries);
@@ -70,9 +73,9 @@ export function createSchedule(options: {
     },
   };
 
-  async function carryOut(queries: Queries, now: number): Promise<string[]> {
+  async function carryOut(queries: Queries, now: number, gone: ReadonlySet<string>): Promise<string[]> {
     const rows = await readParts(queries, taskId);
-    const views = rows.map((row) => viewOf(row, now));
+    const views = rows.map((row) => viewOf(row, now, gone));
     const [before] = await queries.select().from(spread).where(eq(spread.taskId, taskId));
     const plan = planSweep(views, before, {
       backups: rules.backups,
@@ -220,8 +223,8 @@ async function readParts(queries: Queries, taskId: bigint) {
     .orderBy(asc(parts.part));
 }
 
-/** A holder has left when it is banned, or has no lease and its last one's time is over. */
-function viewOf(row: PartState, now: number): PartView {
+/** A holder has left when it is banned or gone, or has no lease and its last one's time is over. */
+function viewOf(row: PartState, now: number, gone: ReadonlySet<string>): PartView {
   const { part, best, trials, trialsBefore, bits, keptUntil, session, bannedAt, ready, live, heardUntil } = row;
   const heard = live !== null || keptUntil >= now || (heardUntil !== null && heardUntil >= now);
   return {
@@ -233,6 +236,11 @@ function viewOf(row: PartState, now: number): PartView {
     holder:
       session === null
         ? null
-        : { sessionId: session.id, speed: session.speed, alive: bannedAt === null && heard, ready: ready === true },
+        : {
+            sessionId: session.id,
+            speed: session.speed,
+            alive: bannedAt === null && heard && !gone.has(session.id),
+            ready: ready === true,
+          },
   };
 }

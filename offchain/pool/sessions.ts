@@ -79,6 +79,8 @@ export interface Sessions extends ModelOwners {
   hand(receipts: readonly PointsReceipt[]): void;
   /** Ids of the sessions that are connected. */
   online(): string[];
+  /** Ids of sessions whose link has ended, and that have not come back in time (`lingerMs`). */
+  gone(): Set<string>;
   endAll(code: number, reason: string): void;
 }
 
@@ -140,6 +142,8 @@ export function createSessions(options: {
     signal,
   } = options;
   const connections = new Set<Connection>();
+  /** when the last link of a session ended that is not connected; of the newest only, after that its lease's time is over */
+  const leftAt = new Map<string, number>();
   const kept = createCheckpointDesk({ queries, rules, writing, clock });
   const { requestsPerSecond, requestBurst } = rules;
   const requests = createTokenBuckets({ rate: requestsPerSecond, burst: requestBurst, clock });
@@ -249,6 +253,8 @@ export function createSessions(options: {
       if (over) return;
       over = true;
       connections.delete(connection);
+      const id = connection.session?.id;
+      if (id !== undefined && sameSession(id).length === 0) leftAt.set(id, clock());
       peer.end("The link to the miner has ended.");
     };
     const end = (code: number, reason: string): void => {
@@ -537,6 +543,7 @@ export function createSessions(options: {
     }
     if (!connections.has(connection)) return;
     connection.session = { id, miner };
+    leftAt.delete(id);
     onJoin(miner);
     log.info({ miner, client }, `${miner} has joined.`);
     context.afterReply(() => {
@@ -665,6 +672,12 @@ export function createSessions(options: {
       }
     },
     online: () => authorised().map((connection) => connection.session!.id),
+    gone() {
+      const now = clock();
+      const { lingerMs, heartbeatMs } = rules;
+      for (const [id, at] of leftAt) if (now - at > lingerMs + 2 * heartbeatMs) leftAt.delete(id);
+      return new Set([...leftAt].filter(([, at]) => now - at >= lingerMs).map(([id]) => id));
+    },
     endAll(code, reason) {
       for (const connection of [...connections]) connection.end(code, reason);
     },

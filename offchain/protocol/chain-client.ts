@@ -9,6 +9,8 @@ import {
   defineChain,
   encodeFunctionData,
   http,
+  isHex,
+  numberToHex,
   type Abi,
   type ContractFunctionArgs,
   type ContractFunctionName,
@@ -22,6 +24,7 @@ import type { Address, Domain, Hex } from "./bytes.ts";
 import { answered, isOutage, isTaken, notANode, notTaken, permitted } from "./chain-errors.ts";
 import type { Deployment } from "./deployment.ts";
 import { PonasError, explainError } from "./errors.ts";
+import { createLogRanges, isRefusal } from "./log-ranges.ts";
 import type { Log } from "./log.ts";
 import { signDigest } from "./secp256k1.ts";
 import { sleep, withRetry } from "./wait.ts";
@@ -101,6 +104,15 @@ export interface ChainClientOptions {
   readonly patienceMs?: number;
 }
 
+type RpcRequest = (args: { readonly method: string; readonly params: unknown }) => Promise<unknown>;
+
+/** What is asked of `eth_getLogs` here. */
+interface LogFilter {
+  readonly fromBlock?: Hex;
+  readonly toBlock?: Hex | "latest";
+  readonly blockHash?: Hex;
+}
+
 /** A gas limit is the estimate and a third: a state that moved between estimate and mining must not run dry. */
 const padGas = (estimate: bigint): bigint => (estimate * 4n) / 3n + 20_000n;
 
@@ -151,12 +163,37 @@ export function createChainClient(options: ChainClientOptions): ChainClient {
       return value;
     });
 
+  const inRanges = createLogRanges<unknown>();
+  async function logsOf([filter]: [LogFilter], plain: RpcRequest): Promise<unknown> {
+    const ask = (range: LogFilter) => plain({ method: "eth_getLogs", params: [range] });
+    const { fromBlock, toBlock, blockHash } = filter;
+    if (fromBlock === undefined || blockHash !== undefined) return patiently(() => ask(filter));
+    const last = isHex(toBlock)
+      ? toBlock
+      : ((await patiently(() => plain({ method: "eth_blockNumber", params: [] }))) as Hex);
+    return inRanges({ from: BigInt(fromBlock), to: BigInt(last) }, async (from, to) => {
+      const range = { ...filter, fromBlock: numberToHex(from), toBlock: numberToHex(to) };
+      let refusal: unknown;
+      const logs = await patiently(() =>
+        ask(range).catch((error: unknown) => {
+          // What is too much is asked for in parts; one block is no more to be parted.
+          if (from === to || !isRefusal(error)) throw error;
+          refusal = error;
+        }),
+      );
+      if (refusal !== undefined) throw refusal as Error;
+      return logs as unknown[];
+    });
+  }
+
   // The patience sits in the transport, so that every request has it, whoever makes it.
   const timeout = Math.min(REQUEST_TIMEOUT_MS, patienceMs);
   const transport: Transport = (parameters) => {
     const plain = http(rpcUrl, { retryCount: 0, timeout })(parameters);
     const request = async (args: Parameters<typeof plain.request>[0]) => {
-      const result = await patiently(() => plain.request(args));
+      const result = await (args.method === "eth_getLogs"
+        ? logsOf(args.params as [LogFilter], plain.request as RpcRequest)
+        : patiently(() => plain.request(args)));
       if (result === undefined) throw notANode(rpcUrl, `it has no answer to ${args.method}`);
       return result;
     };

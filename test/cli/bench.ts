@@ -18,7 +18,8 @@ import { createWorkplace, expectRefusal, jsonOf, ponas, type Finished, type Work
 /** What has to be asked of which figures, of a quick run as of a long one. */
 const BARS: Readonly<Record<string, Figure["bar"]>> = {
   "training/small/onnx:onnx-web": { of: "ratio", least: 2.3 },
-  "workers/two:one": { of: "ratio", least: 1.9 },
+  "workers/small/two:one": { of: "ratio", least: 1.9 },
+  "workers/medium/two:one": { of: "ratio", least: 1.9 },
   "evaluation/fast/small": { of: "ratio", least: 25 },
   "evaluation/fast/split": { of: "ratio", least: 25 },
   "evaluation/cost/tiny": { of: "ratio", least: 500 },

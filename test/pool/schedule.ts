@@ -327,6 +327,26 @@ describe("The pool's scheduler", function () {
       expect((await decisions("stand-down")).map(({ miner: who }) => who)).to.deep.equal([moved!.miner]);
     });
 
+    it("lets one go on for a miner whose link has ended as soon as it is not back in time, which keeps its trial all the same", async () => {
+      const all = await four({ rules: { heartbeatMs: 100_000, lingerMs: 10_000 } });
+      const [first] = all;
+      first!.one.hangUp();
+      advance(9_000);
+      await pool.manager.sweep();
+      expect(await decisions("backup")).to.deep.equal([]);
+      const back = await new ScriptedMiner(pool.manager, 1).join(FAST, first!.one.session);
+      advance(9_000);
+      await pool.manager.sweep();
+      expect(await decisions("backup"), "it was back in time").to.deep.equal([]);
+      back.hangUp();
+      advance(10_000);
+      await pool.manager.sweep();
+      expect(await decisions("backup")).to.have.length(1);
+      const late = await new ScriptedMiner(pool.manager, 1).join(FAST, first!.one.session);
+      expect((await late.job(0)).lease).to.equal(first!.job.lease);
+      await report(late, first!.job, 20);
+    });
+
     it("leaves the part alone without backups, for the next strong miner that comes", async () => {
       const all = await four({ rules: { backups: false } });
       expect(await decisions("ready")).to.deep.equal([]);

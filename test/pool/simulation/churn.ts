@@ -6,6 +6,7 @@
 import { highestLow } from "../../../offchain/pool/rewards.ts";
 import { isHigh } from "../../../offchain/pool/plan.ts";
 import type { Decision } from "../../../offchain/pool/messages.ts";
+import { DEFAULT_RULES } from "../../../offchain/pool/rules.ts";
 import type { MemoryDatabase } from "./memory-database.ts";
 import { runHistory, START, type History } from "./history.ts";
 import { drawPopulation } from "./population.ts";
@@ -16,15 +17,17 @@ const PHASE_MS = 3_600_000;
 export interface ChurnTask {
   readonly seed: number;
   readonly departures: number;
-  /** searches with a high reward: those that their miner kept to the end, and those that it left */
-  readonly high: number;
+  /** searches with a high reward: those that their miner kept to the end, and those that it left; null: nobody has left */
+  readonly high: number | null;
   readonly left: number;
   /** of those left, the ones that nobody carried on at the end of the phase */
   readonly lost: number;
   /** of the lost ones, those left so late that nobody could have noticed before the end of the phase */
   readonly tooLate: number;
-  /** best accuracy of the pool */
-  readonly best: number;
+  /** of the lost ones, those beside which every miner that is left searches one with a higher reward */
+  readonly unavoidable: number;
+  /** best accuracy of the pool; null: nobody has left */
+  readonly best: number | null;
 }
 
 export async function churnTask(options: {
@@ -34,15 +37,18 @@ export async function churnTask(options: {
   readonly backups: boolean;
 }): Promise<ChurnTask> {
   const { database, trials, seed, backups } = options;
-  const heartbeatMs = PHASE_MS / 60;
+  const { heartbeatMs } = DEFAULT_RULES;
   const population = drawPopulation({ seed, count: 9, phaseMs: PHASE_MS, trials: [1.5, 6], leaveRate: 0.1 });
+  // Where nobody leaves there is nothing to carry on.
+  const departures = population.filter(({ leavesAt }) => leavesAt !== null).length;
+  if (departures === 0) return { seed, departures, high: null, left: 0, lost: 0, tooLate: 0, unavoidable: 0, best: null };
   const last = Math.max(0, ...population.map(({ leavesAt }) => leavesAt ?? 0));
   const history = await runHistory({
     database,
     trials,
     seed,
     phaseMs: PHASE_MS,
-    sweepMs: heartbeatMs / 2,
+    sweepMs: heartbeatMs / 3,
     rules: { partition: "random-subsets", subspaces: 9, strongTrials: 1, backups, heartbeatMs },
     miners: population,
     // When everybody has left who will, and every search with a high reward has somebody, nobody moves any more.
@@ -111,5 +117,9 @@ function judge(history: History, heartbeatMs: number): Omit<ChurnTask, "seed" | 
     left: left.size,
     lost: lost.length,
     tooLate: lost.filter(([, at]) => START + PHASE_MS - at < 1.5 * heartbeatMs).length,
+    unavoidable: lost.filter(([part]) => {
+      const bestOf = new Map(parts.map((one) => [one.part, one.best]));
+      return [...atEnd].every(([other, who]) => !alive(who) || bestOf.get(other)! >= bestOf.get(part)!);
+    }).length,
   };
 }

@@ -1,4 +1,5 @@
 /** What a pool gives its miners, measured on simulated histories: speed, the strategy for weak miners, steadiness of pay. */
+import type { PartitionRule } from "../../../offchain/pool/parts.ts";
 import { createScheme, type CountedTrial, type SchemeTerms } from "../../../offchain/pool/points-schemes.ts";
 import { admitTrial, trialMacs, trialMs } from "../../../offchain/pool/task.ts";
 import type { Architecture } from "../../../offchain/protocol/architecture.ts";
@@ -207,10 +208,11 @@ export async function lying(
 export interface NineMiners {
   readonly seed: number;
   readonly shares: number;
-  /** what the first of them reaches alone by the end of the phase, and when */
-  readonly solo: Rise;
-  /** when the pool has as much, in milliseconds of the phase; null: never */
-  readonly pool: number | null;
+  /**
+   * What each of them reaches alone by the end of the phase, and when; and when the pool has as much, in milliseconds of
+   * the phase; null: never.
+   */
+  readonly alone: readonly (Rise & { readonly pool: number | null })[];
   /** validation images that the pool's best network has right at the end */
   readonly best: number;
   /** whether the pool has the best network of all on the test set, and so the reward, which is 1 */
@@ -224,8 +226,9 @@ export interface NineMiners {
 /** Nine others like them mine alone in both cases; who has the best network on the test set gets the reward. */
 export async function nineMiners(
   { database, trials }: World,
-  { seed, trialsEach }: { readonly seed: number; readonly trialsEach: number },
+  options: { readonly seed: number; readonly trialsEach: number; readonly partition: PartitionRule },
 ): Promise<NineMiners> {
+  const { seed, trialsEach, partition } = options;
   const history = await runHistory({
     database,
     trials,
@@ -233,14 +236,13 @@ export async function nineMiners(
     phaseMs: PHASE_MS,
     miners: Array.from({ length: 9 }, (_, at) => miner(at, trialsEach)),
     ...QUIET,
-    rules: { ...QUIET.rules, partition: "disjoint", strongTrials: 2 },
+    rules: { ...QUIET.rules, partition, strongTrials: 2 },
   });
   const speed = speedFor(trialsEach, PHASE_MS);
   const alone = Array.from({ length: 18 }, (_, at) =>
     mineAlone(trials, { seed: seed * 100 + at, speed, ms: PHASE_MS }),
   );
   const rises = risesOf(history);
-  const solo = alone[0]!.rises.at(-1)!;
 
   const scores = alone.map(({ best }) => trials.testCorrect(best));
   const winner = scores.indexOf(Math.max(...scores));
@@ -255,8 +257,10 @@ export async function nineMiners(
   return {
     seed,
     shares: history.shares.length,
-    solo,
-    pool: rises.find(({ correct }) => correct >= solo.correct)?.at ?? null,
+    alone: alone.slice(0, 9).map(({ rises: own }) => {
+      const final = own.at(-1)!;
+      return { ...final, pool: rises.find(({ correct }) => correct >= final.correct)?.at ?? null };
+    }),
     best: best.correct,
     won,
     pay: Object.fromEntries(
