@@ -7,7 +7,7 @@ import { concat } from "viem";
 import { keccak256, type Hex } from "../protocol/bytes.ts";
 import { linearWeights, type Model } from "./model.ts";
 import type { Trace } from "./reference.ts";
-import { traceSteps, windowOf, type TracedShape, type TraceStep, type ValueBytes, type Window } from "./trace-steps.ts";
+import { traceSteps, type TracedShape, type TraceStep, type ValueBytes, type Window } from "./trace-steps.ts";
 
 /** A tensor's values as they are hashed, with every hash. */
 export interface HashedTensor {

@@ -41,7 +41,8 @@ export async function churnTask(options: {
   const population = drawPopulation({ seed, count: 9, phaseMs: PHASE_MS, trials: [1.5, 6], leaveRate: 0.1 });
   // Where nobody leaves there is nothing to carry on.
   const departures = population.filter(({ leavesAt }) => leavesAt !== null).length;
-  if (departures === 0) return { seed, departures, high: null, left: 0, lost: 0, tooLate: 0, unavoidable: 0, best: null };
+  if (departures === 0)
+    return { seed, departures, high: null, left: 0, lost: 0, tooLate: 0, unavoidable: 0, best: null };
   const last = Math.max(0, ...population.map(({ leavesAt }) => leavesAt ?? 0));
   const history = await runHistory({
     database,
