@@ -1,3 +1,5 @@
+import { stripVTControlCharacters } from "node:util";
+
 import { expect } from "chai";
 
 import type { TaskFiles } from "../../offchain/agents/task-files.ts";
@@ -133,7 +135,7 @@ describe("What came of the lie", () => {
         burned: [{ amount: token, reason: "fees of commitments" }],
       },
     };
-    const lines = describeCheat(summary);
+    const lines = stripVTControlCharacters(describeCheat(summary));
     expect(lines).to.include("97 of 100 correct were claimed; the model makes 96");
     expect(lines).to.match(/ 1 +challenger +212,345 gas +challenges the prediction of image 20/);
     expect(lines).to.match(/liar +-6\n/);

@@ -27,9 +27,11 @@ if (process.argv[1] === import.meta.filename) {
     const honest = createTaskFiles({ store, signal, timeoutMs: 120_000 });
     const lieOf = async (task: TaskState): Promise<Lie | undefined> => {
       const { phase, examined, maxModelBytes: maxBytes } = task;
-      // In the window it may be the next candidate that is evaluated.
-      if (phase !== "Seal" || examined?.participant.toLowerCase() !== liar.toLowerCase()) return undefined;
-      const claim = await registry.commitmentOf(task.id, examined.participant);
+      // While one candidate is in its window, the next one is evaluated.
+      const evaluated = phase === "Seal" ? examined?.participant : phase === "Window" ? examined?.next : undefined;
+      if (evaluated === undefined || evaluated === null) return undefined;
+      if (evaluated.toLowerCase() !== liar.toLowerCase()) return undefined;
+      const claim = await registry.commitmentOf(task.id, evaluated);
       const bytes = await store.get(claim!.modelCid, { maxBytes, timeoutMs: modelTimeoutMs, signal });
       const { samples } = await honest.testSet(task);
       return chooseLie(samples, (await evaluateModel(bytes, { ...samples, maxBytes, signal })).predictions);
