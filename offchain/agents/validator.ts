@@ -10,7 +10,8 @@ import { PonasError, explainError, type ErrorCode } from "../protocol/errors.ts"
 import { createChallenges, type ChallengesOptions } from "./challenges.ts";
 import { createPrefetch, inTime } from "./claimant.ts";
 import { createDisputesContract, type DisputesContract } from "./disputes-contract.ts";
-import { createFollowed, runDuties, type Duty } from "./duties.ts";
+import type { Duty } from "./duties.ts";
+import { followEveryTask } from "./every-task.ts";
 import { createKeeper } from "./keeper.ts";
 import {
   createRegistry,
@@ -43,31 +44,12 @@ export async function ensureStake(
   log.info({ event: "stake", amount: String(amount) }, `staked ${formatAmount(amount)}`);
 }
 
-/** How many of the newest tasks a restarted validator looks at for fees it has not collected. */
-const RECENT_TASKS = 50n;
-
 /** Validates every open task until the signal fires. */
 export async function runValidator(options: ValidatorOptions): Promise<void> {
-  const { chain, files, log, signal } = options;
+  const { chain } = options;
   const registry = createRegistry(chain);
   const disputes = options.challenge === false ? null : await createDisputesContract(chain);
-  const followed = createFollowed({
-    dutiesFor: (id) => dutiesFor(id, registry, disputes, options),
-    onEnd: files.forget,
-    log,
-    signal,
-  });
-  let started = false;
-  const watch: Duty = {
-    name: "watch",
-    run: async () => {
-      // Tasks that ended while this process was away may still owe a fee.
-      if (!started) (await registry.latestTasks(RECENT_TASKS)).forEach(followed.follow);
-      started = true;
-      (await registry.openTasks()).forEach(followed.follow);
-    },
-  };
-  await runDuties({ chain, log, signal, duties: [watch], followed });
+  await followEveryTask(registry, options, (id) => dutiesFor(id, registry, disputes, options));
 }
 
 /** Of fetching a task's descriptor and its encrypted test set: those that come with the CIDs and not with our node. */

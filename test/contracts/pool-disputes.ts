@@ -6,7 +6,7 @@ import { commitTestSet, resultHash } from "../../offchain/protocol/bytes.ts";
 import { challenge, movesOf } from "./dispute-game.ts";
 import { honest, place, SAMPLE, TRUE } from "./kit/small-network.ts";
 import { wholeUnit } from "./kit/trials.ts";
-import { commitPool } from "./pool-support.ts";
+import { examinePool } from "./pool-support.ts";
 import { CHALLENGE_BOND, cidOf, DEMAND_PRICE, digest, goTo, world, worldOfArithmetic, type Model } from "./support.ts";
 
 const SHAPE = { height: 6, width: 6, channels: 1, classes: 3 };
@@ -30,14 +30,7 @@ async function poolOnTrial() {
   };
   const pool = await w.createPool();
   const taskId = await w.toTraining({ testRoot: set.testRoot, testCount: labels.length, minCorrect: 1 });
-  await commitPool(w, pool, taskId, model);
-  await goTo((await w.schedule(taskId)).trainingEnd);
-  await w.release(taskId);
-  await goTo((await w.schedule(taskId)).revealStart);
-  const seal = w.claimSealOf(taskId, pool.target as string, model);
-  await pool.connect(w.manager).reveal(taskId, model.opening, model.correct, seal);
-  await goTo((await w.schedule(taskId)).revealEnd);
-  await w.advance(taskId);
+  await examinePool(w, pool, taskId, model);
   await goTo((await w.registry.examinationOf(taskId)).sealDeadline);
   await w.registry.open(taskId, hexlify(labels), hexlify(labels), { ...SHAPE, samplesRoot: set.samplesRoot });
   return { w, pool, taskId };

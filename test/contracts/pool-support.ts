@@ -18,9 +18,8 @@ export const leafOf = (tree: PointsTree, index: number): IPool.PointsLeafStruct 
 export const commitPool = (w: World, pool: Pool, taskId: bigint, model: Model) =>
   pool.connect(w.manager).commit(taskId, w.commitmentOf(taskId, pool.target as string, model));
 
-/** The pool has won a task; its reward waits in the registry. */
-export async function win(w: World, pool: Pool, model: Model = good, reward = REWARD): Promise<bigint> {
-  const taskId = await w.toTraining({ reward });
+/** The pool commits to the model and reveals it, and is the candidate that is examined. */
+export async function examinePool(w: World, pool: Pool, taskId: bigint, model: Model): Promise<void> {
   await commitPool(w, pool, taskId, model);
   await goTo((await w.schedule(taskId)).trainingEnd);
   await w.release(taskId);
@@ -29,6 +28,12 @@ export async function win(w: World, pool: Pool, model: Model = good, reward = RE
   await pool.connect(w.manager).reveal(taskId, model.opening, model.correct, seal);
   await goTo((await w.schedule(taskId)).revealEnd);
   await w.advance(taskId);
+}
+
+/** The pool has won a task; its reward waits in the registry. */
+export async function win(w: World, pool: Pool, model: Model = good, reward = REWARD): Promise<bigint> {
+  const taskId = await w.toTraining({ reward });
+  await examinePool(w, pool, taskId, model);
   await w.toConfirmable(taskId, model);
   await w.registry.confirm(taskId);
   return taskId;
