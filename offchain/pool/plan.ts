@@ -68,12 +68,13 @@ export function planSweep(parts: readonly PartView[], before: Spread | undefined
   const held = parts.filter(({ holder }) => holder?.alive === true);
   const left = parts.filter(({ holder }) => holder?.alive === false).map(({ part }) => part);
 
-  // Low-reward holders, the ready ones before others and the fastest first.
+  // Low-reward holders, the ready ones before others; of them the one whose own search is worth least, so that one
+  // that was high before better ones were found is the last to be left, and of equals the fastest.
   const spare = held
     .filter(low)
     .sort(
-      ({ holder: a, part }, { holder: b, part: other }) =>
-        Number(b!.ready) - Number(a!.ready) || b!.speed - a!.speed || part - other,
+      ({ holder: a, best, part }, { holder: b, best: its, part: other }) =>
+        Number(b!.ready) - Number(a!.ready) || best - its || b!.speed - a!.speed || part - other,
     );
   // Where there is none of them, whoever holds the least of the high rewards goes on with a higher one.
   const lesser = held.filter(high).sort((a, b) => a.best - b.best || b.part - a.part);

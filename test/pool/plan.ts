@@ -82,7 +82,7 @@ describe("A look at the parts", () => {
     });
   });
 
-  it("makes the fastest low-reward miners ready when σ_p rises, one for each high-reward miner", () => {
+  it("makes the low-reward miners with the least to leave ready when σ_p rises, the fastest of equals, one for each high-reward miner", () => {
     const views = parts(
       { best: 0.8 },
       { best: 0.7 },
@@ -92,7 +92,7 @@ describe("A look at the parts", () => {
     );
     const plan = planSweep(views, undefined, rules);
     expect(plan.spread!.rises).to.equal(true);
-    expect(plan.ready).to.deep.equal(["s3", "s4"]);
+    expect(plan.ready).to.deep.equal(["s4", "s3"]);
     const readied = views.map((view) => ({
       ...view,
       holder: { ...view.holder!, ready: plan.ready.includes(view.holder!.sessionId) },
@@ -132,6 +132,11 @@ describe("A look at the parts", () => {
     const plan = planSweep(views, undefined, rules);
     expect(plan.left).to.deep.equal([3]);
     expect(plan.moves).to.deep.equal([{ sessionId: "s2", from: 2, to: 0, ready: false }]);
+  });
+
+  it("takes the one whose own part is worth least, before a faster one that has more to leave", () => {
+    const views = parts({ best: 0.8, alive: false }, { best: 0.75 }, { best: 0.3, speed: 9 }, { best: 0.2 });
+    expect(planSweep(views, undefined, rules).moves).to.deep.equal([{ sessionId: "s3", from: 3, to: 0, ready: false }]);
   });
 
   it("moves each backup once, to the best part first", () => {

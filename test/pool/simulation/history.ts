@@ -7,7 +7,7 @@ import { createPoolManager, type PoolManager } from "../../../offchain/pool/mana
 import type { Decision } from "../../../offchain/pool/messages.ts";
 import type { SchemeTerms } from "../../../offchain/pool/points-schemes.ts";
 import type { PointsLeaf } from "../../../offchain/pool/points-tree.ts";
-import type { PoolRules } from "../../../offchain/pool/rules.ts";
+import { DEFAULT_RULES, type PoolRules } from "../../../offchain/pool/rules.ts";
 import {
   leases,
   miners as accounts,
@@ -30,6 +30,9 @@ import { createVirtualTime } from "./virtual-time.ts";
 
 export const START = Date.UTC(2030, 0, 1);
 
+/** how often the product's manager looks around */
+const LOOK_MS = 1000;
+
 /** The manager's process is killed, at once or at the statement after so many, and started again after a while. */
 export interface Crash {
   readonly at: number;
@@ -48,7 +51,7 @@ export interface HistoryOptions {
   readonly strategy?: StrategyName;
   readonly scheme?: SchemeTerms;
   readonly crashes?: readonly Crash[];
-  /** how often the manager looks around, in virtual milliseconds */
+  /** how often the manager looks around at the least, in virtual milliseconds */
   readonly sweepMs?: number;
   /** asked at every look around from a time on: whether the rest of the phase can be left out */
   readonly over?: { readonly from: number; readonly when: (parts: readonly PartRow[]) => boolean };
@@ -236,7 +239,12 @@ export async function runHistory(options: HistoryOptions): Promise<History> {
     });
   }
 
-  for (let at = sweepMs; at < phaseMs; at += sweepMs) {
+  // The product's manager looks around every second; here it does so now and then, and when it takes one to have left.
+  const looks = new Set<number>();
+  for (let at = sweepMs; at < phaseMs; at += sweepMs) looks.add(at);
+  const lingerMs = rules?.lingerMs ?? DEFAULT_RULES.lingerMs;
+  for (const { leavesAt } of options.miners) if (leavesAt !== null) looks.add(leavesAt + lingerMs + LOOK_MS);
+  for (const at of [...looks].filter((one) => one < phaseMs).sort((a, b) => a - b)) {
     await time.runUntil(START + at);
     await sweep();
     await time.settle();
