@@ -1,10 +1,7 @@
 import type { Command } from "commander";
 
 import { runChallenger } from "../../agents/run-challenger.ts";
-import { createStateFolder } from "../../agents/state-folder.ts";
-import { openStorage, type StorageOptions } from "../../agents/storage.ts";
-import { createTaskFiles } from "../../agents/task-files.ts";
-import { takeLock } from "../../protocol/lock.ts";
+import type { StorageOptions } from "../../agents/storage.ts";
 import {
   addChainOptions,
   addStorageOptions,
@@ -14,6 +11,7 @@ import {
   type Context,
   type DaemonOptions,
 } from "../context.ts";
+import { holdState, openFiles } from "../daemon.ts";
 
 interface RunOptions extends DaemonOptions, StorageOptions {
   readonly modelTimeout: number;
@@ -32,20 +30,15 @@ export function register(program: Command, context: Context): void {
       60,
     );
   addPartsBudget(addStorageOptions(addChainOptions(run))).action(async (options: RunOptions) => {
-    const { chain, log, stateDir } = await openSession("challenger", options, context);
+    const session = await openSession("challenger", options, context);
+    const { chain, log } = session;
     const { signal } = context;
-    createStateFolder(stateDir);
-    const unlock = takeLock(`${stateDir}/challenger.lock`, `The challenger's account ${chain.account}`);
-    try {
-      await using storage = await openStorage({ ...options, stateDir, log, signal });
-      const { store } = storage;
-      const files = createTaskFiles({ store, signal, timeoutMs: 120_000 });
-      log.info({ event: "ready" }, `challenging as ${chain.account}`);
-      const { modelTimeout, partsBudget } = options;
-      await runChallenger({ chain, store, files, log, signal, modelTimeoutMs: modelTimeout * 1000, partsBudget });
-    } finally {
-      unlock();
-    }
+    using _held = await holdState("challenger", session);
+    await using storage = await openFiles(options, session, signal);
+    const { store, files } = storage;
+    log.info({ event: "ready" }, `challenging as ${chain.account}`);
+    const { modelTimeout, partsBudget } = options;
+    await runChallenger({ chain, store, files, log, signal, modelTimeoutMs: modelTimeout * 1000, partsBudget });
   });
 }
 

@@ -9,14 +9,11 @@ import { checkPool, createPoolContract } from "../../agents/pool-contract.ts";
 import { createPoolOutbox } from "../../agents/pool-outbox.ts";
 import { keepReceipt, runPoolMiner, tellPoints } from "../../agents/pool-miner.ts";
 import { runSoloMiner } from "../../agents/solo-miner.ts";
-import { createStateFolder, tieToDeployment } from "../../agents/state-folder.ts";
-import { openStorage, type StorageOptions } from "../../agents/storage.ts";
-import { createTaskFiles } from "../../agents/task-files.ts";
+import type { StorageOptions } from "../../agents/storage.ts";
 import type { PointsReceipt } from "../../pool/messages.ts";
 import { digestOf } from "../../pool/signatures.ts";
 import type { Address } from "../../protocol/bytes.ts";
 import { PonasError, explainError } from "../../protocol/errors.ts";
-import { takeLock } from "../../protocol/lock.ts";
 import { DEFAULT_STRATEGY, STRATEGY_NAMES, type StrategyName } from "../../search/strategies.ts";
 import { shareWorkers } from "../../training/worker-pool.ts";
 import { dryRun, dryRunText } from "../miner/dry-run.ts";
@@ -32,6 +29,7 @@ import {
   type DaemonOptions,
   type TermsOptions,
 } from "../context.ts";
+import { holdState, openFiles } from "../daemon.ts";
 import { engineOption } from "../engine-option.ts";
 
 interface RunOptions extends DaemonOptions, StorageOptions, TermsOptions, WorkerCountOptions {
@@ -82,7 +80,8 @@ export function register(program: Command, context: Context): void {
         cure: "--log json",
       });
     }
-    const { chain, log, stateDir } = await openSession("miner", options, context);
+    const session = await openSession("miner", options, context);
+    const { chain, log, stateDir } = session;
     const { signal } = context;
     if (options.dryRun === true) {
       const there = pool === undefined || url === undefined ? null : { address: pool as Address, url };
@@ -91,15 +90,13 @@ export function register(program: Command, context: Context): void {
       context.print(options.json, value, dryRunText(value));
       return;
     }
-    const state = createStateFolder(stateDir);
     const plan = await chooseWorkers(options);
-    const unlock = takeLock(join(stateDir, "miner.lock"), `The miner's account ${chain.account}`);
+    using held = await holdState("miner", session);
+    const { state } = held;
     const workers = startWorkers(plan);
     try {
-      await tieToDeployment(state, chain);
-      await using storage = await openStorage({ ...options, stateDir, log, signal });
-      const { store } = storage;
-      const files = createTaskFiles({ store, signal, timeoutMs: 120_000 });
+      await using storage = await openFiles(options, session, signal);
+      const { store, files } = storage;
       const { throttle, seed, strategy, commitMargin } = options;
       const shared = { chain, files, store, state, throttle, log, signal };
       const how = `engine ${plan.engine}${workers.length === 1 ? "" : `, ${workers.length} workers`}`;
@@ -159,7 +156,6 @@ export function register(program: Command, context: Context): void {
       }
     } finally {
       await Promise.all(workers.map((worker) => worker.close()));
-      unlock();
     }
   });
 }

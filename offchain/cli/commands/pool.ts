@@ -7,9 +7,7 @@ import { createPoolContract, ensurePool, findPool } from "../../agents/pool-cont
 import { startPoolEndpoint } from "../../agents/pool-endpoint.ts";
 import { runPoolManager, withdrawFloat } from "../../agents/pool-manager.ts";
 import { formatAmount } from "../../agents/registry.ts";
-import { createStateFolder, tieToDeployment } from "../../agents/state-folder.ts";
-import { openStorage, type StorageOptions } from "../../agents/storage.ts";
-import { createTaskFiles } from "../../agents/task-files.ts";
+import type { StorageOptions } from "../../agents/storage.ts";
 import { evaluateModel } from "../../evaluation/evaluate.ts";
 import { openPoolDatabase } from "../../pool/database.ts";
 import { isServerUrl } from "../../pool/database-server.ts";
@@ -22,7 +20,6 @@ import { digestOf } from "../../pool/signatures.ts";
 import type { Address } from "../../protocol/bytes.ts";
 import type { ChainClient } from "../../protocol/chain-client.ts";
 import { PonasError } from "../../protocol/errors.ts";
-import { takeLock } from "../../protocol/lock.ts";
 import { DEFAULT_STRATEGY, STRATEGY_NAMES, type StrategyName } from "../../search/strategies.ts";
 import {
   addChainOptions,
@@ -37,6 +34,7 @@ import {
   type DaemonOptions,
   type TermsOptions,
 } from "../context.ts";
+import { holdState, openFiles } from "../daemon.ts";
 import { addObjectionCommands } from "./pool-objections.ts";
 
 interface CreateOptions extends DaemonOptions {
@@ -177,64 +175,60 @@ export function register(program: Command, context: Context): void {
       60,
     );
   addTerms(addTermsOptions(addStorageOptions(addChainOptions(run)))).action(async (options: RunOptions) => {
-    const { chain, log, stateDir } = await openSession("pool", options, context);
-    const state = createStateFolder(stateDir);
-    const unlock = takeLock(join(stateDir, "pool.lock"), `The pool manager's account ${chain.account}`);
+    const session = await openSession("pool", options, context);
+    const { chain, log, stateDir } = session;
+    using held = await holdState("pool", session);
+    const { state } = held;
+    const database = await openPoolDatabase(options.database ?? join(stateDir, "database"), { log });
+    // A manager whose database another one has taken must not go on.
+    const signal = AbortSignal.any([context.signal, database.lost]);
     try {
-      await tieToDeployment(state, chain);
-      const database = await openPoolDatabase(options.database ?? join(stateDir, "database"), { log });
-      // A manager whose database another one has taken must not go on.
-      const signal = AbortSignal.any([context.signal, database.lost]);
+      const address = await ensurePool(chain, options.title, termsOf(options, chain.account));
+      for (const note of await otherTerms(chain, address, run, options)) log.warn(note);
+      await using storage = await openFiles(options, session, signal);
+      const { store, files } = storage;
+      const manager = createPoolManager({
+        database,
+        identity: { chainId: chain.domain.chainId, pool: address },
+        receiptKey: { address: chain.account, sign: (data) => chain.signDigest(digestOf(data)) },
+        evaluate: evaluateModel,
+        seed: options.seed,
+        strategy: options.strategy,
+        scheme: schemeOf(options),
+        rules: {
+          strongTrials: options.strongTrials,
+          partition: options.partition,
+          subspaces: options.subspaces,
+          backups: options.backups,
+          auditRate: options.auditRate,
+        },
+        log,
+      });
+      const endpoint = await startPoolEndpoint({ manager, host: options.host, port: options.port, signal, log });
+      log.info(
+        { event: "ready", pool: address, url: endpoint.url },
+        `the pool ${address} takes miners at ${endpoint.url}`,
+      );
       try {
-        const address = await ensurePool(chain, options.title, termsOf(options, chain.account));
-        for (const note of await otherTerms(chain, address, run, options)) log.warn(note);
-        await using storage = await openStorage({ ...options, stateDir, log, signal });
-        const { store } = storage;
-        const manager = createPoolManager({
-          database,
-          identity: { chainId: chain.domain.chainId, pool: address },
-          receiptKey: { address: chain.account, sign: (data) => chain.signDigest(digestOf(data)) },
-          evaluate: evaluateModel,
-          seed: options.seed,
-          strategy: options.strategy,
-          scheme: schemeOf(options),
-          rules: {
-            strongTrials: options.strongTrials,
-            partition: options.partition,
-            subspaces: options.subspaces,
-            backups: options.backups,
-            auditRate: options.auditRate,
-          },
+        await runPoolManager({
+          chain,
+          pool: createPoolContract(chain, address),
+          manager,
+          store,
+          files,
+          state,
           log,
+          signal,
+          commitMargin: options.commitMargin,
+          terms: options,
         });
-        const endpoint = await startPoolEndpoint({ manager, host: options.host, port: options.port, signal, log });
-        log.info(
-          { event: "ready", pool: address, url: endpoint.url },
-          `the pool ${address} takes miners at ${endpoint.url}`,
-        );
-        try {
-          await runPoolManager({
-            chain,
-            pool: createPoolContract(chain, address),
-            manager,
-            store,
-            files: createTaskFiles({ store, signal, timeoutMs: 120_000 }),
-            state,
-            log,
-            signal,
-            commitMargin: options.commitMargin,
-            terms: options,
-          });
-        } finally {
-          await endpoint.stop();
-          await manager.stop();
-        }
-        database.lost.throwIfAborted();
       } finally {
-        await database.close();
+        await endpoint.stop();
+        await manager.stop();
       }
+      database.lost.throwIfAborted();
     } finally {
-      unlock();
+      await database.close();
     }
   });
 }

@@ -1,10 +1,7 @@
 import type { Command } from "commander";
 
-import { createStateFolder } from "../../agents/state-folder.ts";
-import { openStorage, type StorageOptions } from "../../agents/storage.ts";
-import { createTaskFiles } from "../../agents/task-files.ts";
+import type { StorageOptions } from "../../agents/storage.ts";
 import { ensureStake, runValidator } from "../../agents/validator.ts";
-import { takeLock } from "../../protocol/lock.ts";
 import {
   addChainOptions,
   addStorageOptions,
@@ -14,6 +11,7 @@ import {
   type Context,
   type DaemonOptions,
 } from "../context.ts";
+import { holdState, openFiles } from "../daemon.ts";
 import { addPartsBudget } from "./challenger.ts";
 
 interface RunOptions extends DaemonOptions, StorageOptions {
@@ -42,21 +40,16 @@ export function register(program: Command, context: Context): void {
     );
   run.option("--no-challenge", "leave it to others to challenge what this validator finds otherwise");
   addPartsBudget(addStorageOptions(addChainOptions(run))).action(async (options: RunOptions) => {
-    const { chain, log, stateDir } = await openSession("validator", options, context);
+    const session = await openSession("validator", options, context);
+    const { chain, log } = session;
     const { signal } = context;
-    createStateFolder(stateDir);
-    const unlock = takeLock(`${stateDir}/validator.lock`, `The validator's account ${chain.account}`);
-    try {
-      await using storage = await openStorage({ ...options, stateDir, log, signal });
-      const { store } = storage;
-      await ensureStake(options.stake, { chain, log });
-      const files = createTaskFiles({ store, signal, timeoutMs: 120_000 });
-      log.info({ event: "ready" }, `validating as ${chain.account}`);
-      const { challenge, partsBudget, modelTimeout } = options;
-      const modelTimeoutMs = modelTimeout * 1000;
-      await runValidator({ chain, store, files, log, signal, modelTimeoutMs, challenge, partsBudget });
-    } finally {
-      unlock();
-    }
+    using _held = await holdState("validator", session);
+    await using storage = await openFiles(options, session, signal);
+    const { store, files } = storage;
+    await ensureStake(options.stake, { chain, log });
+    log.info({ event: "ready" }, `validating as ${chain.account}`);
+    const { challenge, partsBudget, modelTimeout } = options;
+    const modelTimeoutMs = modelTimeout * 1000;
+    await runValidator({ chain, store, files, log, signal, modelTimeoutMs, challenge, partsBudget });
   });
 }
