@@ -6,7 +6,7 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {Credits} from "./Credits.sol";
-import {IPredictionDisputes} from "./interfaces/IDisputes.sol";
+import {IDisputes, IPredictionDisputes} from "./interfaces/IDisputes.sol";
 import {IModelDisputes} from "./interfaces/IModelDisputes.sol";
 import {IPool} from "./interfaces/IPool.sol";
 import {ITaskRegistry} from "./interfaces/ITaskRegistry.sol";
@@ -41,7 +41,7 @@ contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
 
     /// @inheritdoc IPredictionDisputes
     uint256 public immutable challengeBond;
-    /// @inheritdoc IPredictionDisputes
+    /// @inheritdoc IDisputes
     uint40 public immutable answerPeriod;
     /// @inheritdoc IModelDisputes
     uint256 public immutable demandPrice;

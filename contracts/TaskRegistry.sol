@@ -34,6 +34,8 @@ contract TaskRegistry is ITaskRegistry, Credits {
     /// @inheritdoc ITaskRegistry
     uint16 public immutable quorumBps;
     uint256 private immutable _unbondingPeriod;
+    /// @dev 0 without disputes.
+    uint256 private immutable _answerPeriod;
 
     /// @inheritdoc ITaskRegistry
     uint256 public taskCount;
@@ -57,6 +59,7 @@ contract TaskRegistry is ITaskRegistry, Credits {
         disputes = disputes_;
         quorumBps = quorumBps_;
         _unbondingPeriod = stake_.unbondingPeriod();
+        _answerPeriod = disputes_ == address(0) ? 0 : IDisputes(disputes_).answerPeriod();
     }
 
     // ————— Publication to reveal —————
@@ -65,7 +68,7 @@ contract TaskRegistry is ITaskRegistry, Credits {
     function publish(TaskParams calldata params) external nonReentrant returns (uint256 taskId) {
         taskId = ++taskCount;
         Task storage task = _tasks[taskId];
-        TaskSteps.publish(task, taskId, params, _unbondingPeriod);
+        TaskSteps.publish(task, taskId, params, _unbondingPeriod, _answerPeriod);
         _openTasks.add(taskId);
         _hold(task, uint256(params.reward) + params.publisherBond + params.validatorFee);
     }

@@ -13,6 +13,9 @@ interface IDisputes {
     /// may still be challenged: nothing is confirmed then.
     /// Of a pool that has won the task, whether one against its split is: nothing is claimed then.
     function isContested(uint256 taskId, address participant) external view returns (bool);
+
+    /// @notice Seconds for each move; no task's short window is shorter.
+    function answerPeriod() external view returns (uint40);
 }
 
 /// @title Challenges of single predictions
@@ -231,9 +234,6 @@ interface IPredictionDisputes is IDisputes {
 
     /// @notice Units of the asset that a challenger risks.
     function challengeBond() external view returns (uint256);
-
-    /// @notice Seconds for each move.
-    function answerPeriod() external view returns (uint40);
 
     function registry() external view returns (ITaskRegistry);
 }

@@ -119,9 +119,11 @@ interface ITaskRegistry is ICredits {
         uint24 seal;
         /// of each candidate
         uint24 open;
-        /// challenge window where a quorum of stake attests; at most `longWindow`
+        /// challenge window where a quorum of stake attests; at most `longWindow`, and with disputes at least their
+        /// answer period, or a quorum could end it before a challenge is mined
         uint24 shortWindow;
-        /// challenge window otherwise; seal + open + longWindow fit the validators' unbonding period
+        /// challenge window otherwise; seal + open + longWindow, with disputes and ten answer periods, fit the validators'
+        /// unbonding period
         uint24 longWindow;
     }
 

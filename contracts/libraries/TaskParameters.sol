@@ -10,10 +10,19 @@ library TaskParameters {
     uint256 internal constant MIN_CANDIDATE_BOND_BPS = 500;
     uint256 internal constant MAX_CID_LENGTH = 64;
     uint256 internal constant MAX_PHASE = 30 days;
+    /// @dev Answer periods from a candidate's last second to the last move against a seal on it: eight moves of the game
+    /// that refutes it, and two in which its seals can be challenged; a running challenge holds the stake itself.
+    uint256 internal constant PERIODS_OF_DISPUTES = 10;
 
     /// @notice Reverts with the name of the first parameter that is out of its range.
     /// @param unbondingPeriod validators' stake must outlast the examination of a candidate
-    function check(ITaskRegistry.TaskParams calldata params, uint256 unbondingPeriod) internal pure {
+    /// @param answerPeriod of the deployment's disputes, 0 without: a quorum ends the window with the short one, and a
+    /// challenger needs a period to get its message mined
+    function check(
+        ITaskRegistry.TaskParams calldata params,
+        uint256 unbondingPeriod,
+        uint256 answerPeriod
+    ) internal pure {
         _require(isCid(params.descriptorCid), "descriptorCid");
         _require(params.keyHash != 0, "keyHash");
         _require(params.testRoot != 0, "testRoot");
@@ -39,7 +48,9 @@ library TaskParameters {
         _require(_isLength(phases.open), "open");
         _require(_isLength(phases.longWindow), "longWindow");
         _require(_isLength(phases.shortWindow) && phases.shortWindow <= phases.longWindow, "shortWindow");
-        _require(uint256(phases.seal) + phases.open + phases.longWindow <= unbondingPeriod, "seal + open + longWindow");
+        _require(phases.shortWindow >= answerPeriod, "shortWindow");
+        uint256 examination = uint256(phases.seal) + phases.open + phases.longWindow;
+        _require(examination + PERIODS_OF_DISPUTES * answerPeriod <= unbondingPeriod, "seal + open + longWindow");
     }
 
     /// @notice Whether the bytes are as long as a content identifier may be; what they say is not the chain's matter.

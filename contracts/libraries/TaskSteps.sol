@@ -24,13 +24,15 @@ library TaskSteps {
 
     /// @notice Stores a new task; the parameters are checked.
     /// @param unbondingPeriod seconds for which validators' stake cannot leave
+    /// @param answerPeriod seconds of a move in a dispute; 0 without disputes
     function publish(
         Task storage task,
         uint256 taskId,
         ITaskRegistry.TaskParams calldata params,
-        uint256 unbondingPeriod
+        uint256 unbondingPeriod,
+        uint256 answerPeriod
     ) external {
-        TaskParameters.check(params, unbondingPeriod);
+        TaskParameters.check(params, unbondingPeriod, answerPeriod);
         task.publisher = msg.sender;
         task.stage = Stage.Published;
         task.feePot = params.validatorFee;

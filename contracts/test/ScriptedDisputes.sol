@@ -9,6 +9,10 @@ import {ITaskRegistry} from "../interfaces/ITaskRegistry.sol";
 contract ScriptedDisputes is IDisputes {
     mapping(uint256 taskId => mapping(address participant => bool)) public isContested;
 
+    function answerPeriod() external pure returns (uint40) {
+        return 100;
+    }
+
     function setContested(uint256 taskId, address participant, bool contested) external {
         isContested[taskId][participant] = contested;
     }

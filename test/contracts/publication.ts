@@ -2,6 +2,7 @@ import { expect } from "chai";
 import { hexlify } from "ethers";
 
 import {
+  ANSWER_PERIOD,
   cidOf,
   digest,
   expectSolvent,
@@ -14,6 +15,7 @@ import {
   UNBONDING,
   VALIDATOR_FEE,
   world,
+  worldOfArithmetic,
   type TaskParams,
 } from "./support.ts";
 import { ZERO_HASH } from "../../offchain/protocol/bytes.ts";
@@ -90,6 +92,29 @@ describe("publishing a task", () => {
         .withArgs(parameter);
     });
   }
+
+  it("is refused with a short window under the answer period of the deployment's disputes, and taken with one of it", async () => {
+    const { registry, publisher, paramsOf } = await worldOfArithmetic();
+    const publish = (shortWindow: number) =>
+      registry.connect(publisher).publish(paramsOf({ phases: { ...PHASE_LENGTHS, shortWindow } }));
+    await expect(publish(ANSWER_PERIOD - 1))
+      .to.be.revertedWithCustomError(registry, "InvalidParameter")
+      .withArgs("shortWindow");
+    await publish(ANSWER_PERIOD);
+    expect(await registry.taskCount()).to.equal(1n);
+  });
+
+  it("is refused where examination, a dispute and the challenge of a seal outlast the validators' stake", async () => {
+    const { registry, publisher, paramsOf } = await worldOfArithmetic();
+    const longest = UNBONDING - PHASE_LENGTHS.seal - PHASE_LENGTHS.open - 10 * ANSWER_PERIOD;
+    const publish = (longWindow: number) =>
+      registry.connect(publisher).publish(paramsOf({ phases: { ...PHASE_LENGTHS, longWindow } }));
+    await expect(publish(longest + 1))
+      .to.be.revertedWithCustomError(registry, "InvalidParameter")
+      .withArgs("seal + open + longWindow");
+    await publish(longest);
+    expect(await registry.taskCount()).to.equal(1n);
+  });
 
   it("is refused with a divisor of zero in its difficulty", async () => {
     const { registry, publisher, paramsOf } = await world();
