@@ -19,8 +19,16 @@ import { cidOf, digest, goTo, type Model, type Signer, type World } from "./supp
 
 export { argmax, changed, pixelsOf, someSetting, truth, valuesOf, type Setting } from "../evaluation/lies.ts";
 
-/** A task whose examined candidate is this network, opened with these predictions, in its window. */
-export async function disputable(w: World, { network, pixels, labels }: Setting, predictions = labels) {
+/**
+ * A task whose examined candidate is this network, opened with these predictions, in its window.
+ * @param sealers validators that sealed the result of the predictions, or of those given with them
+ */
+export async function disputable(
+  w: World,
+  { network, pixels, labels }: Setting,
+  predictions = labels,
+  { sealers = [], sealed = predictions }: { sealers?: readonly Signer[]; sealed?: Uint8Array } = {},
+) {
   const [height, width, channels] = network.architecture.input;
   const shape = { height, width, channels, classes: network.architecture.classes };
   const set = commitTestSet(pixels, labels, shape);
@@ -42,20 +50,22 @@ export async function disputable(w: World, { network, pixels, labels }: Setting,
     testCount: labels.length,
     minCorrect: 1,
   });
+  for (const sealer of sealers) await w.seal(taskId, sealer, w.ada.address, model, resultHash(sealed));
   const { sealDeadline } = await w.registry.examinationOf(taskId);
   await goTo(sealDeadline);
   await w.registry.open(taskId, hexlify(predictions), hexlify(labels), { ...shape, samplesRoot: set.samplesRoot });
   return taskId;
 }
 
-function challengeArgs(taskId: bigint, sample: number, predictions: Uint8Array) {
+/** What opens a prediction under its result, as challenges take it. */
+export function openPrediction(sample: number, predictions: Uint8Array) {
   const start = PREDICTION_BLOCK * Math.floor(sample / PREDICTION_BLOCK);
   const block = predictions.subarray(start, start + PREDICTION_BLOCK);
-  return [taskId, sample, predictions.length, blocks(predictions), hexlify(block)] as const;
+  return [sample, predictions.length, blocks(predictions), hexlify(block)] as const;
 }
 
 export async function challenge(w: World, taskId: bigint, challenger: Signer, sample: number, predictions: Uint8Array) {
-  await w.arithmetic.connect(challenger).challenge(...challengeArgs(taskId, sample, predictions));
+  await w.arithmetic.connect(challenger).challenge(taskId, ...openPrediction(sample, predictions));
   return w.arithmetic.challengeCount();
 }
 
@@ -175,7 +185,7 @@ export async function imagine(
   const encode = (name: string, args: readonly unknown[]): string =>
     arithmetic.interface.encodeFunctionData(name as "prove", args as never);
   const calls = [
-    encode("challenge", challengeArgs(taskId, sample, predictions)),
+    encode("challenge", [taskId, ...openPrediction(sample, predictions)]),
     ...moves.map(({ name, args }) => encode(name, args)),
     encode("challengeOf", [id]),
   ];

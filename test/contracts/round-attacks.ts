@@ -18,6 +18,7 @@ import {
   goTo,
   loadFixture,
   modelOf,
+  networkHelpers,
   now,
   PHASE_LENGTHS,
   PUBLISHER_BOND,
@@ -245,6 +246,38 @@ describe("A publisher", () => {
       for (const validator of [w.victor, w.vera]) await w.registry.connect(validator).voteTestSet(taskId);
       const phase = await w.phase(taskId);
       return phase === "Void" ? `${phase}, ${await lossOf(w, taskId)}` : phase;
+    },
+  );
+});
+
+describe("A publisher and a quorum", () => {
+  attack(
+    "that end the window before a challenger's message can be mined",
+    {
+      without: "short window",
+      withstood: "InvalidParameter, done, Eliminated",
+      succeeds: "done, NotChallengeable, Winner",
+    },
+    async (w, off) => {
+      const short = { phases: { ...PHASE_LENGTHS, shortWindow: 1 } };
+      const published = await ending(w, w.publish(short));
+      // Of a model that is not there its claimant shows nothing: whoever challenges it wins.
+      const taskId = await w.toSeal(
+        [[w.ada, good]],
+        off ? short : { phases: { ...PHASE_LENGTHS, shortWindow: ANSWER_PERIOD } },
+      );
+      await w.openExamined(taskId, good, w.validators);
+      const opened = await now();
+      await w.registry.attest(taskId, [...w.validators]);
+      await networkHelpers.mine();
+      if ((await w.phase(taskId)) === "Confirmable") await w.registry.confirm(taskId);
+      await at(opened + ANSWER_PERIOD - 1);
+      const challenged = await ending(w, challengeOf(w, taskId, w.stranger, good));
+      if (challenged === "done") {
+        await at((await w.arithmetic.challengeOf(1)).deadline);
+        await w.arithmetic.timeOut(1);
+      }
+      return `${published}, ${challenged}, ${await w.stateOf(taskId, w.ada)}`;
     },
   );
 });

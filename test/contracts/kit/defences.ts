@@ -387,6 +387,12 @@ export const DEFENCES = {
     "if (!OFF && _isQuorum(task.votesAgainst, stake.totalStakeAt(snapshot))) {",
   ),
   // ————— Publishers, candidates —————
+  "short window": one(
+    "a quorum may end the window sooner than an answer period after the opening",
+    PARAMETERS,
+    '_require(phases.shortWindow >= answerPeriod, "shortWindow");',
+    'if (!OFF) _require(phases.shortWindow >= answerPeriod, "shortWindow");',
+  ),
   "publisher's bond": one(
     "a publisher at fault gets its bond back",
     REGISTRY,

@@ -45,8 +45,8 @@ export const FALSE_LOGITS: KnownTrace = {
 /** A value of a tensor that nobody has a reason to doubt. */
 export const place = (step: number, channel = 1): TracedPlace => ({ step, row: 1, column: 1, channel });
 
-export const send = (w: World, { by, name, args }: Move, challenger = w.stranger): Promise<unknown> =>
-  w.arithmetic.connect(by === "claimant" ? w.ada : challenger).getFunction(name)(...args) as Promise<unknown>;
+export const send = (w: World, { by, name, args }: Move, challenger = w.stranger, defender = w.ada): Promise<unknown> =>
+  w.arithmetic.connect(by === "claimant" ? defender : challenger).getFunction(name)(...args) as Promise<unknown>;
 
 /** A dispute over a value of the honest claimant's first convolution that waits for the given move. */
 export async function untilMove(w: World, name: Move["name"]): Promise<{ id: bigint; move: Move; by: Signer }> {
