@@ -66,6 +66,7 @@ export async function publishTask(
       `A minimum of ${terms.minCorrect} correct is more than the ${dataset.test.count} test samples.`,
     );
   }
+  checkTemplate(dataset, template);
   await refuseForgotten(registry, chain, state);
   const key: Hex = `0x${randomBytes(32).toString("hex")}`;
   const hash = keyHash(chain.domain, chain.account, key);
@@ -96,6 +97,35 @@ export async function publishTask(
   state.write(`published/${hash}.json`, { key, keyHash: hash, taskId: String(taskId) });
   log.info({ event: "publish", taskId: String(taskId) }, `published task ${taskId}: ${title}`);
   return taskId;
+}
+
+/**
+ * The chain learns sizes and classes of the test set by its root alone, and models by the template.
+ * @throws PonasError bad-input where the two differ: no model could count on such a test set
+ */
+function checkTemplate(dataset: Dataset, template: Template): void {
+  const { height, width, channels, classes } = shapeOf(template);
+  const asked = `${height}×${width}×${channels} with ${classes} classes`;
+  const given = `${dataset.height}×${dataset.width}×${dataset.channels} with ${dataset.classes} classes`;
+  if (asked !== given) {
+    throw new PonasError("bad-input", `The task asks for models of ${asked}, but its samples are ${given}.`);
+  }
+  for (const split of ["train", "validation", "test"] as const) {
+    const { pixels, labels, count } = dataset[split];
+    if (pixels.length !== count * height * width * channels || labels.length !== count) {
+      throw new PonasError(
+        "bad-input",
+        `The ${split} split has ${pixels.length} pixels and ${labels.length} labels, which are not ${count} samples of ${asked}.`,
+      );
+    }
+    const stray = labels.findIndex((label) => label >= classes);
+    if (stray >= 0) {
+      throw new PonasError(
+        "bad-input",
+        `Sample ${stray} of the ${split} split has label ${labels[stray]}, of ${asked}.`,
+      );
+    }
+  }
 }
 
 /** How many of the newest tasks are looked at for those of a run that was stopped before it knew of them. */

@@ -103,14 +103,23 @@ export async function fetchSamples(
   return withCount(decodeSamples(bytes, shapeOf(template)), file.count, what);
 }
 
-/** The encrypted test set's bytes; they can be fetched before the key is released. */
+/**
+ * The encrypted test set's bytes; they can be fetched before the key is released. Encryption keeps the length: so much
+ * is known of it then already.
+ * @throws PonasError bad-input where it cannot be so many samples of the template's sizes
+ */
 export async function fetchEncryptedTest(
   { data, template }: TaskDescriptor,
   { store, ...wait }: FetchOptions,
 ): Promise<Uint8Array> {
   const { cid: address, count } = data.encryptedTest;
-  const maxBytes = fileBytes(count, template, "The encrypted test set") + TAG_BYTES;
-  return store.get(address, { maxBytes, ...wait });
+  const length = fileBytes(count, template, "The encrypted test set") + TAG_BYTES;
+  const bytes = await store.get(address, { maxBytes: length, ...wait });
+  if (bytes.length === length) return bytes;
+  throw new PonasError(
+    "bad-input",
+    `The encrypted test set has ${bytes.length} bytes, but ${count} samples of ${sizes(template)} take ${length}.`,
+  );
 }
 
 /** Length of a data file, known before a byte of it is fetched. @throws PonasError bad-input where no agent should take so much */
@@ -126,7 +135,8 @@ export interface TestSet {
 }
 
 /**
- * Decrypts a released test set and checks it against `testRoot`.
+ * Decrypts a released test set and checks it against `testRoot`, in the sizes and classes of the task's template: to a
+ * chain that holds a root over others, every model of the template would be malformed.
  * @throws PonasError integrity where the key, the file or the root is wrong: then validators vote the task void
  */
 export function openTestSet(task: DescribedTask, descriptor: TaskDescriptor, encrypted: Uint8Array, key: Hex): TestSet {
@@ -140,7 +150,10 @@ export function openTestSet(task: DescribedTask, descriptor: TaskDescriptor, enc
   }
   const commitment = commitTestSet(samples.pixels, samples.labels, shape);
   if (commitment.testRoot !== task.testRoot) {
-    throw new PonasError("integrity", `The released test set of task ${task.id} is not the one that was committed to.`);
+    throw new PonasError(
+      "integrity",
+      `The released test set of task ${task.id}, of ${sizes(descriptor.template)} and ${shape.classes} classes, is not the one that was committed to.`,
+    );
   }
   return { samples, commitment };
 }
@@ -159,6 +172,8 @@ export function binaryCid(hex: Hex, what: string): Uint8Array {
   }
   return bytes;
 }
+
+const sizes = ({ input }: Template): string => input.join("×");
 
 function withCount(samples: Samples, count: number, what: string): Samples {
   if (samples.count === count) return samples;

@@ -15,6 +15,7 @@ import {
   spaceHash,
   ZERO_HASH,
   type Hex,
+  type TestSetShape,
 } from "../../../offchain/protocol/bytes.ts";
 import type { ChainClient } from "../../../offchain/protocol/chain-client.ts";
 import { cidOf } from "../../../offchain/storage/cid.ts";
@@ -146,6 +147,7 @@ export async function passOverBadModels(network: LocalNetwork): Promise<void> {
   });
 }
 
+/** Two tasks: other samples than the root binds, and the same ones in other sizes, to which no model would be of use. */
 export async function voteWrongTestSet(network: LocalNetwork): Promise<void> {
   const { log, signal } = network;
   const publisher = await network.account(10);
@@ -156,43 +158,54 @@ export async function voteWrongTestSet(network: LocalNetwork): Promise<void> {
   const encrypt = (samples: Samples): Uint8Array =>
     encryptTestSet(encodeSamples(samples), Buffer.from(key.slice(2), "hex"));
   const put = async (bytes: Uint8Array): Promise<string> => (await store.put(bytes, { signal })).cid;
-  const { cidBytes } = await store.put(
-    Buffer.from(
-      JSON.stringify({
-        version: 1,
-        title: "another test set than promised",
-        template,
-        space,
-        data: {
-          train: { cid: await put(encodeSamples(dataset.train)), count: 16 },
-          validation: { cid: await put(encodeSamples(dataset.validation)), count: 16 },
-          encryptedTest: { cid: await put(encrypt(someSamples(64))), count: 64 },
-        },
-        training: DEFAULT_TRAINING_SETTINGS,
-      }),
-    ),
-    { signal },
-  );
+  const { pixels, labels } = dataset.test;
   const hash = keyHash(publisher.domain, publisher.account, key);
-  const taskId = await registry.publish({
-    ...terms,
-    descriptorCid: toHex(cidBytes),
-    keyHash: hash,
-    testRoot: commitTestSet(dataset.test.pixels, dataset.test.labels, shapeOf(template)).testRoot,
-    spaceHash: spaceHash(space, template),
-    testCount: 64,
-  });
   const own = createRegistry(participant);
-  await own.commit(await own.task(taskId), `0x${"42".repeat(32)}`);
+  const publish = async (released: Samples, shape: TestSetShape): Promise<bigint> => {
+    const { cidBytes } = await store.put(
+      Buffer.from(
+        JSON.stringify({
+          version: 1,
+          title: "another test set than promised",
+          template,
+          space,
+          data: {
+            train: { cid: await put(encodeSamples(dataset.train)), count: 16 },
+            validation: { cid: await put(encodeSamples(dataset.validation)), count: 16 },
+            encryptedTest: { cid: await put(encrypt(released)), count: 64 },
+          },
+          training: DEFAULT_TRAINING_SETTINGS,
+        }),
+      ),
+      { signal },
+    );
+    const taskId = await registry.publish({
+      ...terms,
+      descriptorCid: toHex(cidBytes),
+      keyHash: hash,
+      testRoot: commitTestSet(pixels, labels, shape).testRoot,
+      spaceHash: spaceHash(space, template),
+      testCount: 64,
+    });
+    await own.commit(await own.task(taskId), `0x${"42".repeat(32)}`);
+    return taskId;
+  };
+  const shape = shapeOf(template);
+  const taskIds = [
+    await publish(someSamples(64), shape),
+    await publish(dataset.test, { ...shape, height: shape.height / 2, width: 2 * shape.width }),
+  ];
 
   const state = createStateFolder(`${network.dir}/dishonest-state`);
   state.write(`published/${hash}.json`, { key, keyHash: hash });
-  await followTask(taskId, { chain: publisher, store, state, log, signal });
+  await Promise.all(taskIds.map((taskId) => followTask(taskId, { chain: publisher, store, state, log, signal })));
 
-  const task = await registry.task(taskId);
-  expect(task.phase).to.equal("Void");
-  expect(task.voidReason).to.equal("TestSetRejected");
-  await own.settle(taskId, participant.account);
-  // Its own bond, and the half of the publisher's that is not burned.
-  expect(await own.credit(participant.account)).to.be.at.least(TOKEN + 5n * TOKEN);
+  for (const taskId of taskIds) {
+    const task = await registry.task(taskId);
+    expect(task.phase).to.equal("Void");
+    expect(task.voidReason).to.equal("TestSetRejected");
+    await own.settle(taskId, participant.account);
+  }
+  // Its own bonds, and the halves of the publisher's that are not burned.
+  expect(await own.credit(participant.account)).to.be.at.least(2n * (TOKEN + 5n * TOKEN));
 }
