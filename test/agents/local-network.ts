@@ -32,8 +32,8 @@ export interface LocalNetwork {
   stop(): Promise<void>;
 }
 
-/** What the disputes of a network's deployment cost and how long their moves may take. */
-export const DISPUTES = { bond: 10n ** 18n, answerPeriod: 30, demandPrice: 10n ** 17n };
+/** What the disputes of a network's deployment cost and how long their moves may take; no short window may be shorter. */
+export const DISPUTES = { bond: 10n ** 18n, answerPeriod: 20, demandPrice: 10n ** 17n };
 
 export async function startLocalNetwork({ disputes = false } = {}): Promise<LocalNetwork> {
   const dir = mkdtempSync(join(tmpdir(), "ponas-agents-"));

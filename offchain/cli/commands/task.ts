@@ -20,6 +20,7 @@ import {
   type DaemonOptions,
 } from "../context.ts";
 import { addTrainingOptions, trainingSettings, type RecipeOptions } from "../training-options.ts";
+import { chooseWindows, readLimits } from "../windows.ts";
 
 interface PublishOptions extends DaemonOptions, StorageOptions, RecipeOptions {
   readonly dataset: string;
@@ -43,8 +44,8 @@ interface PublishOptions extends DaemonOptions, StorageOptions, RecipeOptions {
   readonly reveal: number;
   readonly seal: number;
   readonly open: number;
-  readonly shortWindow: number;
-  readonly longWindow: number;
+  readonly shortWindow?: number;
+  readonly longWindow?: number;
   readonly seed: number;
   readonly follow?: boolean;
   readonly json?: boolean;
@@ -109,8 +110,16 @@ export function register(program: Command, context: Context): void {
     .option("--reveal <s>", "seconds to open commitments", seconds("--reveal"), 600)
     .option("--seal <s>", "seconds for validators to seal a candidate's result", seconds("--seal"), 600)
     .option("--open <s>", "seconds to publish a candidate's predictions", seconds("--open"), 300)
-    .option("--short-window <s>", "challenge window with a quorum of validators", seconds("--short-window"), 600)
-    .option("--long-window <s>", "challenge window without one", seconds("--long-window"), 86_400)
+    .option(
+      "--short-window <s>",
+      "challenge window with a quorum of validators (600, or the deployment's answer period where that is longer)",
+      seconds("--short-window"),
+    )
+    .option(
+      "--long-window <s>",
+      "challenge window without one (86400, or the short window where that is longer)",
+      seconds("--long-window"),
+    )
     .option("--seed <n>", "fixes how the training file is cut into train and validation", wholeNumber("--seed", 0), 0)
     .option("--follow", "stay, release the key, and take back what is left")
     .option("--json", "print JSON");
@@ -118,6 +127,7 @@ export function register(program: Command, context: Context): void {
     const training = trainingSettings(options);
     const { chain, log, stateDir } = await openSession("publisher", options, context);
     const { signal } = context;
+    const windows = chooseWindows(options, await readLimits(chain));
     const state = createStateFolder(stateDir);
     const dataset = await loadDataset(options.dataset, {
       dataDir: options.dataDir,
@@ -162,8 +172,7 @@ export function register(program: Command, context: Context): void {
             reveal: options.reveal,
             seal: options.seal,
             open: options.open,
-            shortWindow: options.shortWindow,
-            longWindow: options.longWindow,
+            ...windows,
           },
           reward: options.reward,
           publisherBond: options.bond,

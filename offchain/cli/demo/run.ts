@@ -89,7 +89,9 @@ async function playRound(backstage: Backstage, options: DemoOptions): Promise<Su
   const cast = createCast();
   const actors = everyone(cast);
   const [poolPort, ...ports] = (await freePorts(1 + actors.length)) as [number, ...number[]];
-  const stage = await raiseStage(backstage, { actors, ports, onStep });
+  // Nobody lies here: each side of a dispute has the least that a window of this length allows.
+  const deployArgs = ["--answer-period", String(PHASES.shortWindow)];
+  const stage = await raiseStage(backstage, { actors, ports, deployArgs, onStep });
   const { clientOf, eventOf } = stage;
   const start = (actor: Actor, args: readonly string[]): void => stage.start(actor, [PONAS, ...args]);
 

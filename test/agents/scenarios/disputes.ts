@@ -146,7 +146,7 @@ async function playBadModels(network: LocalNetwork, challenger: ChainClient, sig
   await ensureStake(STAKE, { chain: colluder!, log });
   const shared = { chain: publisher!, store, state: createStateFolder(`${network.dir}/bad publisher`), log, signal };
   const taskId = await publishTask(
-    planWith({ training: 6, testVote: 1, reveal: 5, seal: 3, open: 5, shortWindow: 1, longWindow: 6 }),
+    planWith({ training: 6, testVote: 1, reveal: 5, seal: 3, open: 5, shortWindow: 10, longWindow: 10 }),
     shared,
   );
   const following = followTask(taskId, shared);
@@ -202,7 +202,7 @@ export async function refuteTheLiarsOnly(network: LocalNetwork): Promise<void> {
 
   const shared = { chain: publisher, store, state: createStateFolder(`${network.dir}/publisher`), log, signal };
   const taskId = await publishTask(
-    planWith({ training: 6, testVote: 1, reveal: 5, seal: 2, open: 5, shortWindow: 1, longWindow: 6 }),
+    planWith({ training: 6, testVote: 1, reveal: 5, seal: 2, open: 5, shortWindow: 10, longWindow: 10 }),
     shared,
   );
   const following = followTask(taskId, shared);
@@ -338,7 +338,7 @@ export async function buyTheModel(network: LocalNetwork): Promise<void> {
   }
   const shared = { chain: publisher!, store, state: createStateFolder(`${network.dir}/buying publisher`), log, signal };
   const taskId = await publishTask(
-    planWith({ training: 6, testVote: 1, reveal: 5, seal: 3, open: 5, shortWindow: 1, longWindow: 80 }),
+    planWith({ training: 6, testVote: 1, reveal: 5, seal: 3, open: 5, shortWindow: 10, longWindow: 80 }),
     shared,
   );
   const following = followTask(taskId, shared);

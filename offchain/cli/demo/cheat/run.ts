@@ -68,11 +68,11 @@ const PHASES = {
   reveal: 18,
   seal: 18,
   open: 16,
-  shortWindow: 18,
+  shortWindow: 24,
   longWindow: 30,
 };
-/** Seconds of each side for each of its moves. */
-const ANSWER_PERIOD = 24;
+/** Seconds of each side for each of its moves; no short window may be shorter. */
+const ANSWER_PERIOD = PHASES.shortWindow;
 const COMMIT_MARGIN = 10;
 /** The liar trains so many times as long as the task asks: nobody can prove how long a model was trained. */
 const LIARS_EPOCHS = 5;
