@@ -15,23 +15,30 @@ import { traceSteps } from "../../offchain/evaluation/trace-steps.ts";
 import { CHALLENGE_STAGES } from "../../offchain/protocol/abi.ts";
 import { blocks, commitTestSet, PREDICTION_BLOCK, resultHash, type Hex } from "../../offchain/protocol/bytes.ts";
 import { truth, type Setting } from "../evaluation/lies.ts";
-import { cidOf, digest, goTo, type Model, type Signer, type World } from "./support.ts";
+import { cidOf, digest, goTo, now, type Model, type Signer, type TaskParams, type World } from "./support.ts";
 
 export { argmax, changed, pixelsOf, someSetting, truth, valuesOf, type Setting } from "../evaluation/lies.ts";
 
-/**
- * A task whose examined candidate is this network, opened with these predictions, in its window.
- * @param sealers validators that sealed the result of the predictions, or of those given with them
- */
+/** How the candidate came to be opened; by default nobody has sealed it. */
+export interface Examined {
+  readonly sealers?: readonly Signer[];
+  /** predictions whose result they sealed; those that are opened unless said otherwise */
+  readonly sealed?: Uint8Array;
+  /** what happens as soon as they have */
+  readonly sealedThen?: () => Promise<unknown>;
+  readonly params?: Partial<TaskParams>;
+  /** others that claim the same, and are examined after it */
+  readonly alike?: readonly Signer[];
+}
+
+/** A task whose examined candidate is this network, opened with these predictions, in its window. */
 export async function disputable(
   w: World,
   { network, pixels, labels }: Setting,
   predictions = labels,
-  { sealers = [], sealed = predictions }: { sealers?: readonly Signer[]; sealed?: Uint8Array } = {},
+  { sealers = [], sealed = predictions, sealedThen = () => Promise.resolve(), params = {}, alike = [] }: Examined = {},
 ) {
-  const [height, width, channels] = network.architecture.input;
-  const shape = { height, width, channels, classes: network.architecture.classes };
-  const set = commitTestSet(pixels, labels, shape);
+  const { testRoot } = testSetOf({ network, pixels, labels });
   const correct = predictions.filter((prediction, i) => prediction === labels[i]).length;
   const model: Model = {
     opening: {
@@ -45,16 +52,36 @@ export async function disputable(
     predictions,
     result: resultHash(predictions),
   };
-  const taskId = await w.toSeal([[w.ada, model]], {
-    testRoot: set.testRoot,
+  const entries = [w.ada, ...alike].map((who) => [who, model] as const);
+  const taskId = await w.toSeal(entries, {
+    testRoot,
     testCount: labels.length,
     minCorrect: 1,
+    ...params,
   });
   for (const sealer of sealers) await w.seal(taskId, sealer, w.ada.address, model, resultHash(sealed));
-  const { sealDeadline } = await w.registry.examinationOf(taskId);
-  await goTo(sealDeadline);
-  await w.registry.open(taskId, hexlify(predictions), hexlify(labels), { ...shape, samplesRoot: set.samplesRoot });
+  await sealedThen();
+  await openExamined(w, taskId, { network, pixels, labels }, predictions);
   return taskId;
+}
+
+function testSetOf({ network, pixels, labels }: Omit<Setting, "openable">) {
+  const [height, width, channels] = network.architecture.input;
+  const shape = { height, width, channels, classes: network.architecture.classes };
+  const { testRoot, samplesRoot } = commitTestSet(pixels, labels, shape);
+  return { testRoot, parts: { ...shape, samplesRoot } };
+}
+
+/** Anybody opens the examined candidate when its seals are in. */
+export async function openExamined(
+  w: World,
+  taskId: bigint,
+  setting: Omit<Setting, "openable">,
+  predictions = setting.labels,
+): Promise<void> {
+  const { sealDeadline } = await w.registry.examinationOf(taskId);
+  if ((await now()) < Number(sealDeadline)) await goTo(sealDeadline);
+  await w.registry.open(taskId, hexlify(predictions), hexlify(setting.labels), testSetOf(setting).parts);
 }
 
 /** What opens a prediction under its result, as challenges take it. */
