@@ -24,7 +24,7 @@ export async function ensureDisputeFunds(chain: ChainClient, amount: bigint, wha
     throw new PonasError(
       "funds",
       `${what} takes ${formatAmount(amount)} of the asset, but the account ${account} has ${formatAmount(balance)}.`,
-      { cure: "fund the account before the next candidate's window" },
+      { cure: "fund the account: nothing needs to be started again" },
     );
   }
   const { baseFeePerGas } = await client.getBlock();
@@ -34,7 +34,7 @@ export async function ensureDisputeFunds(chain: ChainClient, amount: bigint, wha
     throw new PonasError(
       "funds",
       `${what} may take ${formatEther(gas)} of the chain's coin for gas, but the account ${account} has ${formatEther(ether)}.`,
-      { cure: "fund the account before the next candidate's window" },
+      { cure: "fund the account: nothing needs to be started again" },
     );
   }
 }

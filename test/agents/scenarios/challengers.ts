@@ -1,0 +1,152 @@
+/** Several challengers of one lie at once, and one who is short of the bond first, and of coin for gas then. */
+import { expect } from "chai";
+import { parseEther } from "viem";
+
+import {
+  createDisputesContract,
+  isOpen,
+  type ChallengeInTask,
+  type DisputesContract,
+} from "../../../offchain/agents/disputes-contract.ts";
+import { runDuties } from "../../../offchain/agents/duties.ts";
+import { followTask, publishTask } from "../../../offchain/agents/publisher.ts";
+import { createRegistry, type Registry } from "../../../offchain/agents/registry.ts";
+import { createStateFolder } from "../../../offchain/agents/state-folder.ts";
+import type { TaskFiles } from "../../../offchain/agents/task-files.ts";
+import type { ChainClient } from "../../../offchain/protocol/chain-client.ts";
+import type { ModelStore } from "../../../offchain/storage/model-store.ts";
+import {
+  balanceOf,
+  challengeIn,
+  createLines,
+  fundTokens,
+  gated,
+  lyingDefence,
+  setCoin,
+  someLiar,
+  until,
+} from "../kit/dispute-cast.ts";
+import { DISPUTES, type LocalNetwork } from "../local-network.ts";
+import { planWith, terms, TOKEN, untilPhase } from "../noise-task.ts";
+import { bid } from "./disputes.ts";
+
+const CANDIDATE_BOND = (terms.reward * BigInt(terms.candidateBondBps)) / 10_000n;
+
+interface LyingTask {
+  readonly taskId: bigint;
+  readonly store: ModelStore;
+  readonly files: TaskFiles;
+  readonly registry: Registry;
+  readonly disputes: DisputesContract;
+  /** the one image of which the liar claims what its model does not make of it */
+  readonly sample: number;
+  challenges(): Promise<ChallengeInTask[]>;
+  /** Lets the liar answer challenges from now on. */
+  letAnswer(): void;
+  /** Resolves when the task has ended and everybody stopped. */
+  end(): Promise<void>;
+}
+
+/** A task in which nobody takes part but a liar. @param first index of the publisher's account; the liar's is the next */
+async function startLie(network: LocalNetwork, name: string, first: number): Promise<LyingTask> {
+  const { log, signal, dir } = network;
+  const [publisher, liar] = await Promise.all([first, first + 1].map((index) => network.account(index)));
+  const { store, files } = await network.store(name);
+  const lie = await someLiar();
+  const window = DISPUTES.answerPeriod / 2; // a quiet machine's seconds
+  const shared = { chain: publisher!, store, state: createStateFolder(`${dir}/${name}`), log, signal };
+  const taskId = await publishTask(
+    planWith({ training: 6, testVote: 1, reveal: 6, seal: 3, open: 8, shortWindow: window, longWindow: window }),
+    shared,
+  );
+  const following = followTask(taskId, shared);
+  let mayAnswer = false;
+  const finished = new AbortController();
+  const running = AbortSignal.any([signal, finished.signal]);
+  const defence = gated(await lyingDefence(taskId, liar!, lie, log), () => mayAnswer);
+  const defending = runDuties({ chain: liar!, log, signal: running, duties: [defence] });
+  const bidding = bid(taskId, { chain: liar!, file: lie.file, root: lie.root, predictions: lie.claimed }, { files, store, signal }); // prettier-ignore
+  const disputes = (await createDisputesContract(liar!))!;
+  return {
+    ...{ taskId, store, files, registry: createRegistry(liar!), disputes, sample: lie.lie.sample },
+    challenges: () => disputes.challengesIn(taskId),
+    letAnswer: () => void (mayAnswer = true),
+    end: async () => {
+      await Promise.all([bidding, following]);
+      finished.abort();
+      await defending;
+      expect((await createRegistry(liar!).commitmentOf(taskId, liar!.account))!.state).to.equal("Eliminated");
+    },
+  };
+}
+
+/** Three raise the same challenge before the liar answers any; one of them is gone until all is over. */
+export async function challengeAtOnce(network: LocalNetwork): Promise<void> {
+  const { log, signal } = network;
+  const task = await startLie(network, "crowd", 8);
+  const { taskId, store, files, registry, disputes, sample } = task;
+  const challengers = await Promise.all([10, 11, 12].map((index) => network.account(index)));
+  const absent = challengers[2]!;
+  const death = new AbortController();
+  const watch = (chain: ChainClient, until: AbortSignal): Promise<void> =>
+    challengeIn(taskId, { chain, store, files, log, signal: until });
+  const watching = challengers.map((chain) => watch(chain, chain === absent ? AbortSignal.any([signal, death.signal]) : signal)); // prettier-ignore
+
+  await until(network, async () => (await task.challenges()).filter(({ stage }) => stage === "Trace").length === 3);
+  death.abort();
+  await watching[2];
+  task.letAnswer();
+  await task.end();
+  // Those who are there end when nothing is theirs any more; the third one finds its bond when it is back.
+  await Promise.all(watching);
+  await watch(absent, signal);
+
+  const challenges = await task.challenges();
+  expect(challenges.map((one) => one.sample)).to.deep.equal([sample, sample, sample]);
+  expect(challenges.filter(({ stage }) => isOpen(stage))).to.deep.equal([]);
+  const refuters = challenges.filter(({ stage }) => stage === "Refuted").map(({ challenger }) => challenger);
+  expect(refuters).to.have.length(1);
+  expect(refuters).not.to.include(absent.account);
+  for (const chain of challengers) {
+    const won = refuters.includes(chain.account) ? CANDIDATE_BOND / 2n : 0n;
+    expect(await balanceOf(chain)).to.equal(10_000n * TOKEN + won);
+    expect((await disputes.creditOf(chain.account)) + (await registry.credit(chain.account))).to.equal(0n);
+  }
+}
+
+/** Its account is filled after it has said what is missing; each time it goes on by itself. */
+export async function goOnWhenFunded(network: LocalNetwork): Promise<void> {
+  const { signal } = network;
+  const task = await startLie(network, "poor", 13);
+  const { taskId, store, files, registry } = task;
+  const poor = await network.account(15, { tokens: 0n });
+  const { bond } = DISPUTES;
+  await fundTokens(poor, bond / 2n);
+  const { log, lines, said } = createLines();
+  const watching = challengeIn(taskId, { chain: poor, store, files, log, signal });
+
+  await untilPhase(registry, taskId, "Window");
+  // It has known since before the window, and has said it once; in the window its challenge fails for it, once more.
+  const want = `A challenge takes 1 of the asset, but the account ${poor.account} has 0.5.`;
+  await said(new RegExp(`^challenge: ${want}`), signal);
+  expect(lines.filter((line) => line.includes(want))).to.have.length(2);
+  expect(await task.challenges()).to.deep.equal([]);
+  await fundTokens(poor, bond / 2n);
+  await until(network, async () => (await task.challenges()).length === 1);
+
+  await setCoin(poor, 0n);
+  task.letAnswer();
+  await said(/^challenge: pickTensor could not be sent: the account cannot pay for its gas\. /, signal);
+  expect((await task.challenges())[0]!.stage).to.equal("Tensor");
+  await setCoin(poor, parseEther("1"));
+  await task.end();
+  await watching;
+
+  expect((await task.challenges()).map(({ stage }) => stage)).to.deep.equal(["Refuted"]);
+  expect(await balanceOf(poor)).to.equal(bond + CANDIDATE_BOND / 2n);
+  const [before, inWindow, challenged, poverty, ...more] = lines;
+  expect(inWindow).to.equal(`challenge: ${before}`);
+  expect(challenged).to.match(/^challenged sample \d+ with a bond of 1: /);
+  expect(poverty).to.match(/^challenge: pickTensor could not be sent/);
+  expect(more, "nothing else went wrong").to.deep.equal([]);
+}
