@@ -6,23 +6,10 @@ import { concat, keccak256, type Hex } from "viem";
 
 import { showTrace, type Computation } from "../../offchain/evaluation/dispute-openings.ts";
 import type { TracedPlace } from "../../offchain/evaluation/trace-openings.ts";
-import { attack, ending, stageOf } from "./kit/attack.ts";
+import { afterSilence, attack, deadlineOf, ending, stageOf } from "./kit/attack.ts";
 import { FALSE_LOGITS, FIRST, honest, LOGITS, lying, place, SAMPLE, SECOND, send, TRUE } from "./kit/small-network.ts";
 import { challenge, disputable, movesOf } from "./dispute-game.ts";
 import { at, CANDIDATE_BOND, CHALLENGE_BOND, goTo, now, type World } from "./support.ts";
-
-/** The second at which a challenge's clock runs out. */
-const deadlineOf = async (w: World, id: bigint): Promise<bigint> => (await w.arithmetic.challengeOf(id)).deadline;
-
-/** Lets the clock of a challenge run out, if one runs, and says how the challenge ended. */
-async function afterSilence(w: World, id: bigint): Promise<string> {
-  const deadline = await deadlineOf(w, id);
-  if (deadline > 0n) {
-    await at(deadline);
-    await w.arithmetic.timeOut(id);
-  }
-  return stageOf(w, id);
-}
 
 /** What becomes of the claimant when all windows are over and anybody tries to confirm. */
 async function fate(w: World, taskId: bigint): Promise<string> {

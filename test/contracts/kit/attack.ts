@@ -3,13 +3,27 @@ import { expect } from "chai";
 import type { BaseContract, Interface } from "ethers";
 
 import { CHALLENGE_STAGES } from "../../../offchain/protocol/abi.ts";
-import { worldOfArithmetic, type World } from "../support.ts";
+import { at, now, worldOfArithmetic, type World } from "../support.ts";
 import { DEFENCES, type Defence } from "./defences.ts";
 import { turnOff } from "./switches.ts";
 
 /** The stage of a challenge by its name. */
 export async function stageOf({ arithmetic }: World, id: bigint): Promise<string> {
   return CHALLENGE_STAGES[Number((await arithmetic.challengeOf(id)).stage)]!;
+}
+
+/** The second at which a challenge's clock runs out; 0 where none runs. */
+export const deadlineOf = async ({ arithmetic }: World, id: bigint): Promise<bigint> =>
+  (await arithmetic.challengeOf(id)).deadline;
+
+/** Lets the clock of a challenge run out, if one runs, and says how the challenge ended. */
+export async function afterSilence(w: World, id: bigint): Promise<string> {
+  const deadline = await deadlineOf(w, id);
+  if (deadline > 0n) {
+    if ((await now()) < Number(deadline)) await at(deadline);
+    await w.arithmetic.timeOut(id);
+  }
+  return stageOf(w, id);
 }
 
 /** The data with which a call was reverted, wherever the error holds it. */
