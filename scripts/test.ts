@@ -10,10 +10,12 @@ import { runLanes, type Suite } from "./suites.ts";
 const MOCHA = ["mocha", "--exit", "--timeout", "20000"] as const;
 const mocha = (name: string): Suite => ({ name, command: [...MOCHA, `test/${name}/**/*.ts`] });
 
+// Those with daemons and clocks of their own come first, beside what is mostly idle.
 const COMPUTING: readonly Suite[] = [
+  ...["cli", "pool", "protocol", "storage"].map(mocha),
   { name: "solidity", command: ["hardhat", "test", "solidity"] },
   { name: "contracts", command: ["hardhat", "test", "mocha"] },
-  ...["protocol", "evaluation", "search", "training", "storage", "pool", "cli"].map(mocha),
+  ...["evaluation", "search", "training"].map(mocha),
 ];
 const WAITING: readonly Suite[] = [
   // Two files at once: their scenarios wait for chains of their own.
