@@ -12,28 +12,36 @@ import {IPool} from "./interfaces/IPool.sol";
 import {ITaskRegistry} from "./interfaces/ITaskRegistry.sol";
 import {DisputeSteps} from "./libraries/DisputeSteps.sol";
 import {Hashing} from "./libraries/Hashing.sol";
+import {Seals} from "./libraries/Seals.sol";
 import {WellFormed} from "./libraries/WellFormed.sol";
 
 /// @title Disputes
 /// @notice See {IPredictionDisputes} and {IModelDisputes}. The contract holds challengers' bonds and demands' prices;
 /// candidates' bonds stay with the registry.
 contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
-    /// @dev The challenges and demands of one candidate.
-    struct Candidate {
+    /// @dev Who stands for predictions: the claimant for a candidate's, a validator for those that it sealed.
+    struct Defence {
         // not decided, queued ones included
         uint32 challenges;
-        uint8 runningChallenges;
-        uint32 demands;
-        uint8 runningDemands;
+        uint8 running;
         // nothing else eliminates an opened candidate where there are disputes
         address refuter;
-        // until when what was published on demand can be challenged, and units of a published architecture be demanded
-        uint40 challengeableUntil;
-        uint40 demandableUntil;
+        // of a candidate: until when what was published on demand can be challenged; once it is refuted, until when the
+        // seals on it can
+        uint40 until;
     }
 
-    /// Challenges of one candidate whose clocks run at once, and as many demands: a claimant can answer so many in one
-    /// period.
+    /// @dev The demands of one candidate.
+    struct Demands {
+        // not decided, queued ones included
+        uint32 demands;
+        uint8 running;
+        // until when units of a published architecture can be demanded
+        uint40 until;
+    }
+
+    /// Challenges of one candidate, or of one validator's seal on it, whose clocks run at once, and as many demands: who
+    /// stands for it can answer so many in one period.
     uint256 public constant RUNNING_CHALLENGES = 8;
     /// @inheritdoc IModelDisputes
     uint32 public constant OPENING = type(uint32).max;
@@ -56,11 +64,12 @@ contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
 
     mapping(uint256 challengeId => Challenge) private _challenges;
     mapping(uint256 demandId => Demand) private _demands;
-    mapping(uint256 taskId => mapping(address participant => Candidate)) private _candidates;
+    /// @dev That of the candidate itself stands under no validator: a claimant can be one, and seal its own candidate.
+    mapping(uint256 taskId => mapping(address participant => mapping(address validator => Defence))) private _defences;
+    mapping(uint256 taskId => mapping(address participant => Demands)) private _demandsOf;
     mapping(uint256 taskId => mapping(address participant => mapping(uint256 part => uint256))) private _demandOfPart;
     /// @dev Who showed that the candidate's model is malformed.
     mapping(uint256 taskId => mapping(address participant => address)) private _malformedBy;
-    mapping(uint256 taskId => mapping(address participant => mapping(address validator => bool))) private _slashed;
 
     /// @param challengeBond_ units of the asset; at least three times what answering costs
     /// @param answerPeriod_ seconds, 1 … 7 days
@@ -94,27 +103,32 @@ contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
         bytes calldata block_
     ) external nonReentrant returns (uint256 challengeId) {
         ITaskRegistry.Examination memory examined = _examined(taskId);
-        uint40 until = _candidates[taskId][examined.participant].challengeableUntil;
+        uint40 until = _defences[taskId][examined.participant][address(0)].until;
         if (block.timestamp >= Math.max(examined.windowEnd, until)) revert NotChallengeable(taskId);
         // The result binds the count.
-        if (keccak256(abi.encode(Hashing.RESULT, count, blocks)) != examined.result) revert HashMismatch();
-        if (sample >= count) revert NoSuchSample(sample, count);
-        if (keccak256(block_) != blocks[sample / Hashing.BLOCK_SIZE]) revert HashMismatch();
+        _checkHash(_resultOf(count, blocks), examined.result);
+        uint8 prediction = _predictionOf(sample, count, blocks, block_);
+        return _challenge(taskId, examined.participant, address(0), sample, prediction);
+    }
 
-        challengeId = ++challengeCount;
-        Challenge storage own = _challenges[challengeId];
-        own.taskId = SafeCast.toUint64(taskId);
-        own.participant = examined.participant;
-        own.sample = sample;
-        own.prediction = uint8(block_[sample % Hashing.BLOCK_SIZE]);
-        own.challenger = msg.sender;
-        own.stage = Stage.Queued;
-        own.disputed = registry.modelRootOf(taskId, examined.participant);
-        Candidate storage candidate = _candidates[taskId][examined.participant];
-        ++candidate.challenges;
-        emit Challenged(challengeId, taskId, examined.participant, msg.sender, sample, own.prediction);
-        if (candidate.runningChallenges < RUNNING_CHALLENGES) _run(challengeId, own, candidate);
-        _pull(msg.sender, challengeBond);
+    /// @inheritdoc IPredictionDisputes
+    function challengeSeal(
+        uint256 taskId,
+        address participant,
+        address validator,
+        uint32 sample,
+        uint32 count,
+        bytes32[] calldata blocks,
+        bytes calldata block_
+    ) external nonReentrant returns (uint256 challengeId) {
+        bool lost = _defences[taskId][participant][validator].refuter != address(0);
+        if (lost || block.timestamp >= sealsChallengeableUntil(taskId, participant)) {
+            revert SealNotChallengeable(taskId, participant, validator);
+        }
+        Seals.check(registry, taskId, participant, validator, _resultOf(count, blocks), sample);
+        uint8 prediction = _predictionOf(sample, count, blocks, block_);
+        registry.stake().hold(validator);
+        return _challenge(taskId, participant, validator, sample, prediction);
     }
 
     /// @inheritdoc IPredictionDisputes
@@ -122,11 +136,9 @@ contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
         Challenge storage own = _challenges[challengeId];
         if (_isMoot(own)) return _giveBack(challengeId, own);
         if (own.stage != Stage.Queued) revert WrongStage(challengeId, own.stage);
-        Candidate storage candidate = _candidateOf(own);
-        if (candidate.runningChallenges >= RUNNING_CHALLENGES) {
-            revert OutOfRange(candidate.runningChallenges, RUNNING_CHALLENGES);
-        }
-        _run(challengeId, own, candidate);
+        Defence storage defence = _defenceOf(own);
+        if (defence.running >= RUNNING_CHALLENGES) revert OutOfRange(defence.running, RUNNING_CHALLENGES);
+        _run(challengeId, own, defence);
     }
 
     /// @inheritdoc IPredictionDisputes
@@ -144,8 +156,8 @@ contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
     /// @inheritdoc IPredictionDisputes
     function answerTrace(uint256 challengeId, ModelOpening calldata model, Trace calldata trace) external nonReentrant {
         Challenge storage own = _move(challengeId, Stage.Trace);
-        // Nothing but the claimant's word binds a trace: a stranger's could be a lie about a model that is right.
-        if (msg.sender != own.participant && !_manages(own.participant)) revert NotYourMove(challengeId, msg.sender);
+        // Nothing but the defender's word binds a trace: a stranger's could be a lie about a model that is right.
+        if (!_isDefender(own)) revert NotYourMove(challengeId, msg.sender);
         own.trace = DisputeSteps.show(own, challengeId, model, trace);
         emit TraceAnswered(challengeId, trace.tensors, trace.logits);
         _await(challengeId, own, Stage.Tensor);
@@ -222,11 +234,12 @@ contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
     /// @inheritdoc IModelDisputes
     function showMalformedArchitecture(
         uint256 taskId,
+        address participant,
         ModelOpening calldata model,
         SpaceOpening calldata space,
         TestOpening calldata test
     ) external nonReentrant {
-        (address participant, bytes32 modelRoot) = _opened(taskId);
+        bytes32 modelRoot = _opened(taskId, participant);
         uint8 found = WellFormed.malformedArchitecture(address(registry), taskId, modelRoot, model, space, test);
         _refuteMalformed(taskId, participant, Malformation(found));
     }
@@ -234,12 +247,13 @@ contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
     /// @inheritdoc IModelDisputes
     function showMalformedUnit(
         uint256 taskId,
+        address participant,
         ModelOpening calldata model,
         uint32 layer,
         uint32 index,
         UnitOpening calldata unit
     ) external nonReentrant {
-        (address participant, bytes32 modelRoot) = _opened(taskId);
+        bytes32 modelRoot = _opened(taskId, participant);
         uint8 found = WellFormed.malformedUnit(modelRoot, model, layer, index, unit);
         _refuteMalformed(taskId, participant, Malformation(found));
     }
@@ -250,8 +264,8 @@ contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
     function demand(uint256 taskId, uint32 layer, uint32 index) external nonReentrant returns (uint256 demandId) {
         ITaskRegistry.Examination memory examined = _examined(taskId);
         address participant = examined.participant;
-        uint40 until = _candidates[taskId][participant].demandableUntil;
-        if (block.timestamp >= Math.max(examined.windowEnd, until)) revert NotChallengeable(taskId);
+        Demands storage demands = _demandsOf[taskId][participant];
+        if (block.timestamp >= Math.max(examined.windowEnd, demands.until)) revert NotChallengeable(taskId);
         if (layer == OPENING && index != 0) revert OutOfRange(index, 1);
         uint256 part = (uint256(layer) << 32) | index;
         demandId = _demandOfPart[taskId][participant][part];
@@ -265,10 +279,9 @@ contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
         own.stage = DemandStage.Queued;
         own.layer = layer;
         own.index = index;
-        Candidate storage candidate = _candidates[taskId][participant];
-        ++candidate.demands;
+        ++demands.demands;
         emit Demanded(demandId, taskId, participant, msg.sender, layer, index);
-        if (candidate.runningDemands < RUNNING_CHALLENGES) _runDemand(demandId, own, candidate);
+        if (demands.running < RUNNING_CHALLENGES) _runDemand(demandId, own, demands);
         _pull(msg.sender, demandPrice);
     }
 
@@ -299,13 +312,11 @@ contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
         Demand storage own = _demands[demandId];
         DemandStage stage = own.stage;
         if (stage != DemandStage.Queued && stage != DemandStage.Open) revert WrongDemandStage(demandId, stage);
-        Candidate storage candidate = _candidates[own.taskId][own.participant];
-        bool moot = candidate.refuter != address(0);
+        bool moot = _isRefuted(own.taskId, own.participant);
         if (!moot && stage == DemandStage.Queued) {
-            if (candidate.runningDemands >= RUNNING_CHALLENGES) {
-                revert OutOfRange(candidate.runningDemands, RUNNING_CHALLENGES);
-            }
-            return _runDemand(demandId, own, candidate);
+            Demands storage demands = _demandsOf[own.taskId][own.participant];
+            if (demands.running >= RUNNING_CHALLENGES) revert OutOfRange(demands.running, RUNNING_CHALLENGES);
+            return _runDemand(demandId, own, demands);
         }
         if (!moot && block.timestamp < own.deadline) revert DemandRunning(demandId, own.deadline);
         _closeDemand(demandId, own, moot ? DemandStage.Moot : DemandStage.Failed);
@@ -318,24 +329,20 @@ contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
     /// @inheritdoc IModelDisputes
     function slashValidator(uint256 taskId, address participant, address validator) external nonReentrant {
         address refuter = _malformedBy[taskId][participant];
-        bytes32 commitment = registry.commitmentOf(taskId, participant).hash;
-        bytes32 made = registry.sealOf(taskId, participant, validator).seal;
-        // A malformed model's true result is the zero result.
-        bytes32 truth = Hashing.validatorSealOf(address(registry), taskId, commitment, validator, 0);
-        if (refuter == address(0) || made == 0 || made == truth || _slashed[taskId][participant][validator]) {
+        bool lost = _defences[taskId][participant][validator].refuter != address(0);
+        if (refuter == address(0) || lost || !Seals.isFalse(registry, taskId, participant, validator)) {
             revert NotSlashable(taskId, participant, validator);
         }
-        _slashed[taskId][participant][validator] = true;
-        uint256 amount = registry.stake().slash(validator, refuter);
-        if (amount == 0) revert NotSlashable(taskId, participant, validator);
-        emit ValidatorSlashed(taskId, participant, validator, amount);
+        if (_slash(taskId, participant, validator, refuter) == 0) revert NotSlashable(taskId, participant, validator);
     }
 
     // ————— Views —————
 
     /// @inheritdoc IPredictionDisputes
     function challengeOf(uint256 challengeId) external view returns (Challenge memory) {
-        return _challenges[challengeId];
+        Challenge memory own = _challenges[challengeId];
+        if (!own.ofSeal) own.defender = own.participant;
+        return own;
     }
 
     /// @inheritdoc IPredictionDisputes
@@ -346,7 +353,21 @@ contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
 
     /// @inheritdoc IPredictionDisputes
     function openChallenges(uint256 taskId, address participant) external view returns (uint256) {
-        return _candidates[taskId][participant].challenges;
+        return _defences[taskId][participant][address(0)].challenges;
+    }
+
+    /// @inheritdoc IPredictionDisputes
+    function openSealChallenges(
+        uint256 taskId,
+        address participant,
+        address validator
+    ) external view returns (uint256) {
+        return _defences[taskId][participant][validator].challenges;
+    }
+
+    /// @inheritdoc IPredictionDisputes
+    function sealsChallengeableUntil(uint256 taskId, address participant) public view returns (uint40) {
+        return _isRefuted(taskId, participant) ? _defences[taskId][participant][address(0)].until : 0;
     }
 
     /// @inheritdoc IModelDisputes
@@ -356,12 +377,14 @@ contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
 
     /// @inheritdoc IModelDisputes
     function openDemands(uint256 taskId, address participant) external view returns (uint256) {
-        return _candidates[taskId][participant].demands;
+        return _demandsOf[taskId][participant].demands;
     }
 
     function isContested(uint256 taskId, address participant) external view returns (bool) {
-        Candidate storage candidate = _candidates[taskId][participant];
-        return candidate.challenges > 0 || candidate.demands > 0 || block.timestamp < candidate.challengeableUntil;
+        Defence storage defence = _defences[taskId][participant][address(0)];
+        Demands storage demands = _demandsOf[taskId][participant];
+        bool published = block.timestamp < defence.until && defence.refuter == address(0);
+        return defence.challenges > 0 || demands.demands > 0 || published;
     }
 
     // ————— Guards —————
@@ -373,22 +396,44 @@ contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
         if (examined.openedAt == 0) revert NotChallengeable(taskId);
     }
 
-    /// @dev The same; whether its task has ended is for {ITaskRegistry-refute} to say.
-    function _opened(uint256 taskId) private view returns (address participant, bytes32 modelRoot) {
-        participant = _examined(taskId).participant;
-        modelRoot = registry.modelRootOf(taskId, participant);
+    /// @dev The model of that candidate, or of one that was refuted otherwise, as long as the seals on it can be challenged.
+    /// Whether the task has ended is for {ITaskRegistry-refute} to say.
+    function _opened(uint256 taskId, address participant) private view returns (bytes32 modelRoot) {
+        if (block.timestamp >= sealsChallengeableUntil(taskId, participant)) {
+            if (_examined(taskId).participant != participant) revert NotChallengeable(taskId);
+        }
+        return registry.modelRootOf(taskId, participant);
     }
 
-    /// @dev A pool is a contract, and acts by its manager.
-    function _manages(address participant) private view returns (bool) {
+    /// @dev A pool is a contract, and acts by its manager; a validator answers itself.
+    function _isDefender(Challenge storage own) private view returns (bool) {
+        if (own.ofSeal) return msg.sender == own.defender;
+        address participant = own.participant;
+        if (msg.sender == participant) return true;
         return participant.code.length > 0 && IPool(participant).manager() == msg.sender;
+    }
+
+    function _resultOf(uint32 count, bytes32[] calldata blocks) private pure returns (bytes32) {
+        return keccak256(abi.encode(Hashing.RESULT, count, blocks));
+    }
+
+    /// @dev The sample's prediction among those of a result.
+    function _predictionOf(
+        uint32 sample,
+        uint32 count,
+        bytes32[] calldata blocks,
+        bytes calldata block_
+    ) private pure returns (uint8) {
+        if (sample >= count) revert NoSuchSample(sample, count);
+        _checkHash(keccak256(block_), blocks[sample / Hashing.BLOCK_SIZE]);
+        return uint8(block_[sample % Hashing.BLOCK_SIZE]);
     }
 
     /// @dev The demand, where it is open, its candidate still stands, and its clock has not run out.
     function _answerable(uint256 demandId) private view returns (Demand storage own) {
         own = _demands[demandId];
-        bool moot = _candidates[own.taskId][own.participant].refuter != address(0);
-        if (own.stage != DemandStage.Open || moot) revert WrongDemandStage(demandId, own.stage);
+        if (own.stage != DemandStage.Open || _isRefuted(own.taskId, own.participant))
+            revert WrongDemandStage(demandId, own.stage);
         if (block.timestamp >= own.deadline) revert DemandOver(demandId, own.deadline);
     }
 
@@ -401,7 +446,37 @@ contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
 
     // ————— Clocks and outcomes —————
 
-    /// @dev The challenge, where it is in that stage, its candidate still stands, and the caller may move in time. A
+    /// @dev Begins, or queues, a challenge of the candidate's prediction, or of the one that a validator sealed.
+    function _challenge(
+        uint256 taskId,
+        address participant,
+        address validator,
+        uint32 sample,
+        uint8 prediction
+    ) private returns (uint256 challengeId) {
+        challengeId = ++challengeCount;
+        Challenge storage own = _challenges[challengeId];
+        own.taskId = SafeCast.toUint64(taskId);
+        own.participant = participant;
+        own.sample = sample;
+        own.prediction = prediction;
+        own.challenger = msg.sender;
+        own.stage = Stage.Queued;
+        own.disputed = registry.modelRootOf(taskId, participant);
+        if (validator == address(0)) {
+            emit Challenged(challengeId, taskId, participant, msg.sender, sample, prediction);
+        } else {
+            own.ofSeal = true;
+            own.defender = validator;
+            emit SealChallenged(challengeId, taskId, participant, validator, msg.sender, sample, prediction);
+        }
+        Defence storage defence = _defences[taskId][participant][validator];
+        ++defence.challenges;
+        if (defence.running < RUNNING_CHALLENGES) _run(challengeId, own, defence);
+        _pull(msg.sender, challengeBond);
+    }
+
+    /// @dev The challenge, where it is in that stage, its defence still stands, and the caller may move in time. A
     /// claimant's answers may come from anybody who has them.
     function _move(uint256 challengeId, Stage stage) private view returns (Challenge storage own) {
         own = _challenges[challengeId];
@@ -416,8 +491,8 @@ contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
         emit Moved(challengeId, stage, own.deadline);
     }
 
-    function _run(uint256 challengeId, Challenge storage own, Candidate storage candidate) private {
-        ++candidate.runningChallenges;
+    function _run(uint256 challengeId, Challenge storage own, Defence storage defence) private {
+        ++defence.running;
         _await(challengeId, own, Stage.Trace);
     }
 
@@ -433,15 +508,17 @@ contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
         emit Decided(challengeId, own.stage, claimed, computed);
         if (refuted) {
             _credit(own.challenger, challengeBond, CreditReason.ChallengeBond, own.taskId);
-            _refute(own.taskId, own.participant, own.challenger);
+            if (own.ofSeal) _slash(own.taskId, own.participant, own.defender, own.challenger);
+            else _refute(own.taskId, own.participant, own.challenger);
         } else {
             uint256 half = challengeBond / 2;
-            _credit(own.participant, half, CreditReason.ChallengeWon, own.taskId);
+            address defender = own.ofSeal ? own.defender : own.participant;
+            _credit(defender, half, CreditReason.ChallengeWon, own.taskId);
             _burn(challengeBond - half, BurnReason.ChallengeBond, own.taskId);
         }
     }
 
-    /// @dev Another challenge has refuted the candidate: this one proves nothing any more.
+    /// @dev The candidate was refuted, or the validator slashed, otherwise: this challenge proves nothing any more.
     function _giveBack(uint256 challengeId, Challenge storage own) private {
         _close(own, Stage.Moot);
         emit Decided(challengeId, Stage.Moot, 0, 0);
@@ -449,27 +526,45 @@ contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
     }
 
     function _close(Challenge storage own, Stage outcome) private {
-        Candidate storage candidate = _candidateOf(own);
-        if (own.stage != Stage.Queued) --candidate.runningChallenges;
-        --candidate.challenges;
+        Defence storage defence = _defenceOf(own);
+        if (own.stage != Stage.Queued) --defence.running;
+        --defence.challenges;
         own.stage = outcome;
         own.deadline = 0;
+        if (own.ofSeal) registry.stake().release(own.defender);
     }
 
     function _refute(uint256 taskId, address participant, address refuter) private {
-        _candidates[taskId][participant].refuter = refuter;
+        Defence storage defence = _defences[taskId][participant][address(0)];
+        defence.refuter = refuter;
+        defence.until = uint40(block.timestamp) + 2 * answerPeriod;
         registry.refute(taskId, participant, refuter);
+    }
+
+    /// @dev One seal costs its validator its stake once, whatever showed that it is false.
+    function _slash(
+        uint256 taskId,
+        address participant,
+        address validator,
+        address refuter
+    ) private returns (uint256 amount) {
+        _defences[taskId][participant][validator].refuter = refuter;
+        amount = registry.stake().slash(validator, refuter);
+        emit ValidatorSlashed(taskId, participant, validator, amount);
     }
 
     function _refuteMalformed(uint256 taskId, address participant, Malformation found) private {
         if (found == Malformation.None) revert NotMalformed();
+        // Shown before: the candidate has fallen, and its validators' stake is the first one's.
+        if (_malformedBy[taskId][participant] != address(0)) revert NotChallengeable(taskId);
         _malformedBy[taskId][participant] = msg.sender;
         emit ModelRefuted(taskId, participant, msg.sender, found);
-        _refute(taskId, participant, msg.sender);
+        // A friend may have refuted it otherwise to keep its validators' stake.
+        if (!_isRefuted(taskId, participant)) _refute(taskId, participant, msg.sender);
     }
 
-    function _runDemand(uint256 demandId, Demand storage own, Candidate storage candidate) private {
-        ++candidate.runningDemands;
+    function _runDemand(uint256 demandId, Demand storage own, Demands storage demands) private {
+        ++demands.running;
         own.stage = DemandStage.Open;
         own.deadline = uint40(block.timestamp) + answerPeriod;
         emit DemandMoved(demandId, DemandStage.Open, own.deadline);
@@ -480,18 +575,18 @@ contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
         _closeDemand(demandId, own, DemandStage.Answered);
         // Published at the last second, it would be known too late to be challenged; but no challenge, and no demand but
         // the one for the architecture, makes time for another one, or there would be no end.
-        Candidate storage candidate = _candidates[own.taskId][own.participant];
-        candidate.challengeableUntil = uint40(block.timestamp) + answerPeriod;
-        if (own.layer == OPENING) candidate.demandableUntil = candidate.challengeableUntil;
+        uint40 until = uint40(block.timestamp) + answerPeriod;
+        _defences[own.taskId][own.participant][address(0)].until = until;
+        if (own.layer == OPENING) _demandsOf[own.taskId][own.participant].until = until;
         uint256 half = demandPrice / 2;
         _credit(own.participant, half, CreditReason.DemandAnswered, own.taskId);
         _burn(demandPrice - half, BurnReason.DemandPrice, own.taskId);
     }
 
     function _closeDemand(uint256 demandId, Demand storage own, DemandStage outcome) private {
-        Candidate storage candidate = _candidates[own.taskId][own.participant];
-        if (own.stage == DemandStage.Open) --candidate.runningDemands;
-        --candidate.demands;
+        Demands storage demands = _demandsOf[own.taskId][own.participant];
+        if (own.stage == DemandStage.Open) --demands.running;
+        --demands.demands;
         own.stage = outcome;
         own.deadline = 0;
         emit DemandMoved(demandId, outcome, 0);
@@ -499,11 +594,15 @@ contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
 
     function _isMoot(Challenge storage own) private view returns (bool) {
         Stage stage = own.stage;
-        return stage >= Stage.Queued && stage <= Stage.Proof && _candidateOf(own).refuter != address(0);
+        return stage >= Stage.Queued && stage <= Stage.Proof && _defenceOf(own).refuter != address(0);
     }
 
-    function _candidateOf(Challenge storage own) private view returns (Candidate storage) {
-        return _candidates[own.taskId][own.participant];
+    function _isRefuted(uint256 taskId, address participant) private view returns (bool) {
+        return _defences[taskId][participant][address(0)].refuter != address(0);
+    }
+
+    function _defenceOf(Challenge storage own) private view returns (Defence storage) {
+        return _defences[own.taskId][own.participant][own.ofSeal ? own.defender : address(0)];
     }
 
     function _isClaimantsMove(Stage stage) private pure returns (bool) {

@@ -31,6 +31,8 @@ contract ValidatorStake is IValidatorStake, Credits {
     Checkpoints.Trace208 private _total;
     /// @inheritdoc IValidatorStake
     mapping(address validator => Unbonding) public unbondingOf;
+    /// @inheritdoc IValidatorStake
+    mapping(address validator => uint256) public holdsOf;
 
     /// @param unbondingPeriod_ seconds, 1 … 365 days
     constructor(IERC20 asset_, uint256 unbondingPeriod_) Credits(asset_) {
@@ -74,6 +76,7 @@ contract ValidatorStake is IValidatorStake, Credits {
 
     /// @inheritdoc IValidatorStake
     function finishUnbonding() external nonReentrant {
+        if (holdsOf[msg.sender] > 0) revert StakeHeld();
         uint48 readyAt = unbondingOf[msg.sender].readyAt;
         uint256 amount = _takeUnbonding(msg.sender);
         if (block.timestamp < readyAt) revert StillUnbonding(readyAt);
@@ -92,8 +95,21 @@ contract ValidatorStake is IValidatorStake, Credits {
     }
 
     /// @inheritdoc IValidatorStake
+    function hold(address validator) external {
+        _onlyDisputes();
+        if (stakeOf(validator) + unbondingOf[validator].amount == 0) revert NothingToHold(validator);
+        ++holdsOf[validator];
+    }
+
+    /// @inheritdoc IValidatorStake
+    function release(address validator) external {
+        _onlyDisputes();
+        --holdsOf[validator];
+    }
+
+    /// @inheritdoc IValidatorStake
     function slash(address validator, address recipient) external nonReentrant returns (uint256 amount) {
-        if (address(registry) == address(0) || msg.sender != registry.disputes()) revert OnlyDisputes();
+        _onlyDisputes();
         uint256 active = stakeOf(validator);
         amount = active + unbondingOf[validator].amount;
         delete unbondingOf[validator];
@@ -127,6 +143,10 @@ contract ValidatorStake is IValidatorStake, Credits {
     }
 
     // ————— Parts —————
+
+    function _onlyDisputes() private view {
+        if (address(registry) == address(0) || msg.sender != registry.disputes()) revert OnlyDisputes();
+    }
 
     function _add(address validator, uint256 amount) private returns (uint256 active) {
         active = stakeOf(validator) + amount;

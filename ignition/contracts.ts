@@ -28,7 +28,13 @@ export function deployOn(m: IgnitionModuleBuilder, asset: Asset) {
       m.getParameter("answerPeriod", HOUR),
       m.getParameter("demandPrice", UNIT / 10n),
     ],
-    { libraries: { DisputeSteps: m.library("DisputeSteps"), WellFormed: m.library("WellFormed") } },
+    {
+      libraries: {
+        DisputeSteps: m.library("DisputeSteps"),
+        Seals: m.library("Seals"),
+        WellFormed: m.library("WellFormed"),
+      },
+    },
   );
   const contracts = deployRest(m, asset, disputes);
   m.call(disputes, "bind", [contracts.registry]);

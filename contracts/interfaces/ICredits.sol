@@ -45,7 +45,7 @@ interface ICredits {
         ObjectionBond,
         /// a challenger's bond, back where its challenge was right or became pointless
         ChallengeBond,
-        /// half the bond of a challenge that was wrong, to the claimant
+        /// half the bond of a challenge that was wrong, to the claimant, or to the validator whose seal it was
         ChallengeWon,
         /// the price of a demand that failed or became pointless, back to who paid it
         DemandPrice,

@@ -23,7 +23,7 @@ interface IDisputes {
 /// of it, tensor by tensor, as hashes; the challenger follows them to the first value that is wrong, and computes that
 /// value on chain from the values before it and one unit of the model. Whoever is wrong, or silent, loses its bond.
 interface IPredictionDisputes is IDisputes {
-    /// @notice Whose move a challenge waits for.
+    /// @notice Whose move a challenge waits for. Where a validator's seal is challenged, the validator has the claimant's part.
     enum Stage {
         None,
         /// more challenges of this candidate run than may at once; no clock runs
@@ -46,9 +46,9 @@ interface IPredictionDisputes is IDisputes {
         Proof,
         /// decided for the challenger
         Refuted,
-        /// decided for the claimant
+        /// decided for the defender
         Upheld,
-        /// another challenge refuted the candidate first; the bond went back
+        /// the candidate was refuted, or the validator slashed, by something else first; the bond went back
         Moot
     }
 
@@ -75,6 +75,8 @@ interface IPredictionDisputes is IDisputes {
         uint32 positionBytes;
         /// the first kernel row that is not summed yet
         uint16 kernelRow;
+        /// whether a validator's seal on the candidate is challenged, not the candidate itself
+        bool ofSeal;
         address challenger;
         /// of the kernel rows before
         int64 sum;
@@ -82,6 +84,8 @@ interface IPredictionDisputes is IDisputes {
         bytes32 trace;
         /// hash of what is opened next: of the model, of a tensor, of a row, of a position
         bytes32 disputed;
+        /// who answers: the participant, or where that is a pool its manager; for a seal the validator that made it
+        address defender;
     }
 
     /// @notice What a model's root binds beside the weights.
@@ -142,6 +146,16 @@ interface IPredictionDisputes is IDisputes {
         uint32 sample,
         uint8 prediction
     );
+    /// @notice The prediction of a sample that a validator has sealed was challenged; instead of {Challenged}.
+    event SealChallenged(
+        uint256 indexed challengeId,
+        uint256 indexed taskId,
+        address indexed participant,
+        address validator,
+        address challenger,
+        uint32 sample,
+        uint8 prediction
+    );
     /// @notice A challenge waits for its next move.
     event Moved(uint256 indexed challengeId, Stage stage, uint40 deadline);
     event TraceAnswered(uint256 indexed challengeId, bytes32[] tensors, int32[] logits);
@@ -159,6 +173,9 @@ interface IPredictionDisputes is IDisputes {
     error InvalidParameter(string parameter);
     /// @notice Only the examined candidate can be challenged, once it is opened and before its window ends.
     error NotChallengeable(uint256 taskId);
+    /// @notice The candidate was not refuted, or too long ago; or the validator has not sealed it, or has lost its stake for
+    /// that seal already.
+    error SealNotChallengeable(uint256 taskId, address participant, address validator);
     error NoSuchSample(uint32 sample, uint32 count);
     /// @notice The call does not belong to the stage that the challenge is in.
     error WrongStage(uint256 challengeId, Stage actual);
@@ -190,8 +207,29 @@ interface IPredictionDisputes is IDisputes {
         bytes calldata block_
     ) external returns (uint256 challengeId);
 
+    /// @notice Challenges a prediction that a validator has sealed for a candidate that was refuted, within two answer periods
+    /// of that. Who refuted it proved nothing against the validator: a claimant can lose on purpose. So the validator stands in
+    /// as claimant, with its whole stake for a bond; moves, clocks and proofs are the same. The bond is pulled from the caller.
+    ///
+    /// Where the validator loses, by proof or by silence, half its stake is the challenger's and half is burned, and its other
+    /// challenges for this seal are moot; where it wins, half the challenge's bond is its own and half is burned. Until then its
+    /// unbonding does not finish. Neither the candidate nor what becomes of the task depends on it. Eight of them run at once
+    /// for each seal, further ones are queued. A seal on the zero result binds no predictions, and is out of this one's reach.
+    /// @param count samples of the result that the seal opens to
+    /// @param blocks the hashes of all blocks of that result's predictions
+    /// @param block_ the predictions of the sample's block, one byte each
+    function challengeSeal(
+        uint256 taskId,
+        address participant,
+        address validator,
+        uint32 sample,
+        uint32 count,
+        bytes32[] calldata blocks,
+        bytes calldata block_
+    ) external returns (uint256 challengeId);
+
     /// @notice First answer: what the model makes of the sample. Only from the claimant, or where that is a pool from its
-    /// manager: everything later is bound by this one, and it by nothing, so a stranger could answer falsely.
+    /// manager, and for a seal only from its validator: everything later is bound by this one, and it by nothing, so a stranger could answer falsely.
     function answerTrace(uint256 challengeId, ModelOpening calldata model, Trace calldata trace) external;
 
     /// @notice Names the first wrong tensor, or behind the last one a wrong logit.
@@ -218,7 +256,7 @@ interface IPredictionDisputes is IDisputes {
     function timeOut(uint256 challengeId) external;
 
     /// @notice Starts the clock of a queued challenge for which there is room, or gives the bond of one back whose
-    /// candidate has been refuted. Anyone may call.
+    /// candidate has been refuted, or whose validator has been slashed, otherwise. Anyone may call.
     function advance(uint256 challengeId) external;
 
     /// @notice Reverts unless the challenge is that challenger's of that sample. Sent with an answer, in one `multicall`, it
@@ -231,6 +269,12 @@ interface IPredictionDisputes is IDisputes {
 
     /// @notice Challenges of a candidate that are not decided, queued ones included.
     function openChallenges(uint256 taskId, address participant) external view returns (uint256);
+
+    /// @notice Challenges of a validator's seal on a candidate that are not decided, queued ones included.
+    function openSealChallenges(uint256 taskId, address participant, address validator) external view returns (uint256);
+
+    /// @notice The second from which the seals on a candidate can be challenged no more; 0 where it was not refuted.
+    function sealsChallengeableUntil(uint256 taskId, address participant) external view returns (uint40);
 
     /// @notice Units of the asset that a challenger risks.
     function challengeBond() external view returns (uint256);

@@ -10,9 +10,11 @@ import {IPredictionDisputes} from "./IDisputes.sol";
 ///
 /// **Whom a refutation can slash.** A claimant can lose a dispute on purpose: by silence, or by a lying trace of a true
 /// prediction. Neither shows that the validators that sealed its result were wrong, and if they were slashed for it, a
-/// claimant could take honest validators' stake for one candidate's bond. A malformed model is another matter: its true
-/// result is the zero result whatever its claimant does, so every other seal on it is false, and its validators lose
-/// their stake.
+/// claimant could take honest validators' stake for one candidate's bond. So the refutation itself slashes nobody; but it
+/// lets everybody challenge their seals ({IPredictionDisputes-challengeSeal}), and then they answer for themselves. A
+/// malformed model needs no game: its true result is the zero result whatever its claimant does, so every other seal on it
+/// is false, and its validators lose their stake. That may be shown of a candidate that was refuted otherwise as well, or
+/// a friend's refutation would save them.
 interface IModelDisputes {
     // ————— Types —————
 
@@ -135,18 +137,20 @@ interface IModelDisputes {
     /// @notice The demand's clock ran out at `deadline`.
     error DemandOver(uint256 demandId, uint40 deadline);
     /// @notice The candidate's model was not shown to be malformed, or the validator made no false seal on it, or none
-    /// of its stake is left, or it lost it for this seal before.
+    /// of its stake is left, or it lost it for this seal before, here or by a challenge.
     error NotSlashable(uint256 taskId, address participant, address validator);
 
     // ————— Malformed models —————
 
     /// @notice Refutes the examined, opened candidate at once where its architecture is none that the task allows. No
     /// bond, no game: an opening under the model's root is all that it takes. Whoever copies the call ahead of its
-    /// sender takes the refuter's part; the candidate falls either way.
+    /// sender takes the refuter's part; the candidate falls either way. Of a candidate that was refuted otherwise it is
+    /// taken as long as the seals on it can be challenged, and lets {slashValidator} do its part.
     /// @param space under the task's space hash
     /// @param test under the task's test root
     function showMalformedArchitecture(
         uint256 taskId,
+        address participant,
         IPredictionDisputes.ModelOpening calldata model,
         SpaceOpening calldata space,
         TestOpening calldata test
@@ -157,6 +161,7 @@ interface IModelDisputes {
     /// @param unit all its kernel rows in `weights`
     function showMalformedUnit(
         uint256 taskId,
+        address participant,
         IPredictionDisputes.ModelOpening calldata model,
         uint32 layer,
         uint32 index,

@@ -42,7 +42,11 @@ interface IValidatorStake is ICredits {
     error OnlyDeployer();
     /// @notice The registry has its stake elsewhere.
     error WrongRegistry(ITaskRegistry registry);
-    /// @notice Only the registry's disputes may slash.
+    /// @notice A seal of the validator is challenged: its unbonding does not finish before that is decided.
+    error StakeHeld();
+    /// @notice The validator has neither active nor unbonding stake.
+    error NothingToHold(address validator);
+    /// @notice Only the registry's disputes may hold, release and slash.
     error OnlyDisputes();
 
     // ————— Calls —————
@@ -57,12 +61,19 @@ interface IValidatorStake is ICredits {
     /// @notice Makes all of the caller's unbonding stake active again.
     function cancelUnbonding() external;
 
-    /// @notice Credits the caller's unbonded stake once its period is over.
+    /// @notice Credits the caller's unbonded stake once its period is over and nothing holds it.
     function finishUnbonding() external;
 
     /// @notice Sets the registry whose disputes may slash, once. Whoever stakes before sees nobody there, and should ask
     /// who deployed the contract.
     function bind(ITaskRegistry registry_) external;
+
+    /// @notice Keeps the validator's unbonding from finishing until {release}, once for each call: one of its seals is
+    /// challenged, and its stake is the bond. Only for the registry's disputes.
+    function hold(address validator) external;
+
+    /// @notice Takes one {hold} back. Only for the registry's disputes.
+    function release(address validator) external;
 
     /// @notice Takes all of a validator's stake, active and unbonding: half is credited to `recipient`, half is burned.
     /// It stops counting now; in tasks that took it on record before, its votes and seals keep their weight. Only for
@@ -89,6 +100,9 @@ interface IValidatorStake is ICredits {
 
     /// @notice All stake at the end of the second `time`, which must be over.
     function totalStakeAt(uint256 time) external view returns (uint256);
+
+    /// @notice How many challenges of its seals hold the validator's stake.
+    function holdsOf(address validator) external view returns (uint256);
 
     /// @notice What `validator` has unbonding, and when it is ready.
     function unbondingOf(address validator) external view returns (uint128 amount, uint48 readyAt);

@@ -255,10 +255,12 @@ export const disputesAbi = [
           { internalType: "address", name: "participant", type: "address" },
           { internalType: "uint32", name: "positionBytes", type: "uint32" },
           { internalType: "uint16", name: "kernelRow", type: "uint16" },
+          { internalType: "bool", name: "ofSeal", type: "bool" },
           { internalType: "address", name: "challenger", type: "address" },
           { internalType: "int64", name: "sum", type: "int64" },
           { internalType: "bytes32", name: "trace", type: "bytes32" },
           { internalType: "bytes32", name: "disputed", type: "bytes32" },
+          { internalType: "address", name: "defender", type: "address" },
         ],
         internalType: "struct IPredictionDisputes.Challenge",
         name: "",
@@ -266,6 +268,21 @@ export const disputesAbi = [
       },
     ],
     stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+      { internalType: "address", name: "validator", type: "address" },
+      { internalType: "uint32", name: "sample", type: "uint32" },
+      { internalType: "uint32", name: "count", type: "uint32" },
+      { internalType: "bytes32[]", name: "blocks", type: "bytes32[]" },
+      { internalType: "bytes", name: "block_", type: "bytes" },
+    ],
+    name: "challengeSeal",
+    outputs: [{ internalType: "uint256", name: "challengeId", type: "uint256" }],
+    stateMutability: "nonpayable",
     type: "function",
   },
   {
@@ -373,6 +390,17 @@ export const disputesAbi = [
       { internalType: "address", name: "participant", type: "address" },
     ],
     name: "openDemands",
+    outputs: [{ internalType: "uint256", name: "", type: "uint256" }],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+      { internalType: "address", name: "validator", type: "address" },
+    ],
+    name: "openSealChallenges",
     outputs: [{ internalType: "uint256", name: "", type: "uint256" }],
     stateMutability: "view",
     type: "function",
@@ -562,6 +590,17 @@ export const disputesAbi = [
   {
     inputs: [
       { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+    ],
+    name: "sealsChallengeableUntil",
+    outputs: [{ internalType: "uint40", name: "", type: "uint40" }],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
       {
         components: [
           {
@@ -624,6 +663,7 @@ export const disputesAbi = [
   {
     inputs: [
       { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
       {
         components: [
           {
@@ -846,6 +886,20 @@ export const disputesAbi = [
       { indexed: false, internalType: "bytes", name: "rows", type: "bytes" },
     ],
     name: "RowsAnswered",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
+      { indexed: true, internalType: "uint256", name: "challengeId", type: "uint256" },
+      { indexed: true, internalType: "uint256", name: "taskId", type: "uint256" },
+      { indexed: true, internalType: "address", name: "participant", type: "address" },
+      { indexed: false, internalType: "address", name: "validator", type: "address" },
+      { indexed: false, internalType: "address", name: "challenger", type: "address" },
+      { indexed: false, internalType: "uint32", name: "sample", type: "uint32" },
+      { indexed: false, internalType: "uint8", name: "prediction", type: "uint8" },
+    ],
+    name: "SealChallenged",
     type: "event",
   },
   {
@@ -1118,6 +1172,7 @@ export const disputesAbi = [
     type: "error",
   },
   { inputs: [], name: "NothingAttested", type: "error" },
+  { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "NothingToHold", type: "error" },
   {
     inputs: [{ internalType: "address", name: "validator", type: "address" }],
     name: "NothingUnbonding",
@@ -1150,6 +1205,16 @@ export const disputesAbi = [
     type: "error",
   },
   { inputs: [{ internalType: "bytes32", name: "commitment", type: "bytes32" }], name: "SameCommitment", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+      { internalType: "address", name: "validator", type: "address" },
+    ],
+    name: "SealNotChallengeable",
+    type: "error",
+  },
+  { inputs: [], name: "StakeHeld", type: "error" },
   { inputs: [], name: "StakeTooLarge", type: "error" },
   { inputs: [{ internalType: "uint48", name: "readyAt", type: "uint48" }], name: "StillUnbonding", type: "error" },
   { inputs: [{ internalType: "string", name: "str", type: "string" }], name: "StringTooLong", type: "error" },
@@ -2355,6 +2420,7 @@ export const poolAbi = [
   { inputs: [{ internalType: "uint32", name: "id", type: "uint32" }], name: "NotOpen", type: "error" },
   { inputs: [{ internalType: "uint256", name: "time", type: "uint256" }], name: "NotYetKnown", type: "error" },
   { inputs: [], name: "NothingAttested", type: "error" },
+  { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "NothingToHold", type: "error" },
   {
     inputs: [{ internalType: "address", name: "validator", type: "address" }],
     name: "NothingUnbonding",
@@ -2379,6 +2445,7 @@ export const poolAbi = [
     type: "error",
   },
   { inputs: [{ internalType: "bytes32", name: "commitment", type: "bytes32" }], name: "SameCommitment", type: "error" },
+  { inputs: [], name: "StakeHeld", type: "error" },
   { inputs: [], name: "StakeTooLarge", type: "error" },
   {
     inputs: [
@@ -3621,6 +3688,7 @@ export const taskRegistryAbi = [
   },
   { inputs: [{ internalType: "uint256", name: "time", type: "uint256" }], name: "NotYetKnown", type: "error" },
   { inputs: [], name: "NothingAttested", type: "error" },
+  { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "NothingToHold", type: "error" },
   {
     inputs: [{ internalType: "address", name: "validator", type: "address" }],
     name: "NothingUnbonding",
@@ -3644,6 +3712,7 @@ export const taskRegistryAbi = [
     type: "error",
   },
   { inputs: [{ internalType: "bytes32", name: "commitment", type: "bytes32" }], name: "SameCommitment", type: "error" },
+  { inputs: [], name: "StakeHeld", type: "error" },
   { inputs: [], name: "StakeTooLarge", type: "error" },
   { inputs: [{ internalType: "uint48", name: "readyAt", type: "uint48" }], name: "StillUnbonding", type: "error" },
   { inputs: [{ internalType: "string", name: "str", type: "string" }], name: "StringTooLong", type: "error" },
@@ -3736,6 +3805,20 @@ export const validatorStakeAbi = [
   },
   { inputs: [], name: "finishUnbonding", outputs: [], stateMutability: "nonpayable", type: "function" },
   {
+    inputs: [{ internalType: "address", name: "validator", type: "address" }],
+    name: "hold",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [{ internalType: "address", name: "validator", type: "address" }],
+    name: "holdsOf",
+    outputs: [{ internalType: "uint256", name: "", type: "uint256" }],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
     inputs: [{ internalType: "bytes[]", name: "data", type: "bytes[]" }],
     name: "multicall",
     outputs: [{ internalType: "bytes[]", name: "results", type: "bytes[]" }],
@@ -3767,6 +3850,13 @@ export const validatorStakeAbi = [
     name: "registry",
     outputs: [{ internalType: "contract ITaskRegistry", name: "", type: "address" }],
     stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [{ internalType: "address", name: "validator", type: "address" }],
+    name: "release",
+    outputs: [],
+    stateMutability: "nonpayable",
     type: "function",
   },
   {
@@ -4030,6 +4120,7 @@ export const validatorStakeAbi = [
     type: "error",
   },
   { inputs: [{ internalType: "uint256", name: "time", type: "uint256" }], name: "NotYetKnown", type: "error" },
+  { inputs: [{ internalType: "address", name: "validator", type: "address" }], name: "NothingToHold", type: "error" },
   {
     inputs: [{ internalType: "address", name: "validator", type: "address" }],
     name: "NothingUnbonding",
@@ -4051,6 +4142,7 @@ export const validatorStakeAbi = [
     name: "SafeERC20FailedOperation",
     type: "error",
   },
+  { inputs: [], name: "StakeHeld", type: "error" },
   { inputs: [], name: "StakeTooLarge", type: "error" },
   { inputs: [{ internalType: "uint48", name: "readyAt", type: "uint48" }], name: "StillUnbonding", type: "error" },
   { inputs: [{ internalType: "string", name: "str", type: "string" }], name: "StringTooLong", type: "error" },

@@ -94,6 +94,7 @@ describe("a deployment", () => {
     for (const name of [
       "Disputes",
       "DisputeSteps",
+      "Seals",
       "WellFormed",
       "TaskRegistry",
       "TaskSteps",

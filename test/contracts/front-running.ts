@@ -261,7 +261,7 @@ const MESSAGES: Record<"registry" | "arithmetic" | "stake", Record<string, Own>>
       gain: -CANDIDATE_BOND / 2n,
       arrange: async (w) => {
         const { taskId, model, space, test } = await openOnTrial(w, MALFORMED);
-        return { by: w.stranger, args: [taskId, model, space, test] };
+        return { by: w.stranger, args: [taskId, w.ada, model, space, test] };
       },
     },
     showMalformedUnit: {
@@ -271,7 +271,7 @@ const MESSAGES: Record<"registry" | "arithmetic" | "stake", Record<string, Own>>
       arrange: async (w) => {
         const { units, network } = STRAY_WEIGHT;
         const { taskId, model } = await openOnTrial(w, { unitsRoot: units });
-        return { by: w.stranger, args: [taskId, model, 0, 0, wholeUnit(network, 0, 0)] };
+        return { by: w.stranger, args: [taskId, w.ada, model, 0, 0, wholeUnit(network, 0, 0)] };
       },
     },
     slashValidator: {

@@ -89,7 +89,7 @@ describe("A validator's seal on a malformed model", () => {
       "HashMismatch",
     );
     await expect(
-      w.arithmetic.showMalformedUnit(taskId, model as never, 0, 4, unit as never),
+      w.arithmetic.showMalformedUnit(taskId, w.ada, model as never, 0, 4, unit as never),
     ).to.be.revertedWithCustomError(w.arithmetic, "NoSuchUnit");
     const sealed = await w.toSeal([[w.ben, modelOf("sealed", 30)]]);
     await expect(showUnit(w, sealed, model, unit, w.stranger)).to.be.revertedWithCustomError(

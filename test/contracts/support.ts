@@ -29,6 +29,7 @@ import type {
   PoolFactory,
   QuirkyAsset,
   ScriptedDisputes,
+  Seals,
   SmartAccount,
   TaskRegistry,
   TaskSteps,
@@ -73,6 +74,7 @@ interface Contracts {
   PoolFactory: PoolFactory;
   QuirkyAsset: QuirkyAsset;
   ScriptedDisputes: ScriptedDisputes;
+  Seals: Seals;
   SmartAccount: SmartAccount;
   TaskRegistry: TaskRegistry;
   TaskSteps: TaskSteps;
@@ -98,6 +100,7 @@ export async function contractAt<Name extends keyof Contracts>(name: Name, addre
 export async function deployDisputes(token: LocalAsset | QuirkyAsset): Promise<Disputes> {
   return deploy("Disputes", [token, CHALLENGE_BOND, ANSWER_PERIOD, DEMAND_PRICE], {
     DisputeSteps: await (await deploy("DisputeSteps")).getAddress(),
+    Seals: await (await deploy("Seals")).getAddress(),
     WellFormed: await (await deploy("WellFormed")).getAddress(),
   });
 }

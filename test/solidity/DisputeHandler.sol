@@ -228,7 +228,7 @@ contract DisputeHandler is Test {
         IPredictionDisputes.ModelOpening memory model = _player.openModel(e);
         bool open = registry.phaseOf(taskId) == ITaskRegistry.Phase.Window;
         vm.prank(CLEO);
-        try disputes.showMalformedUnit(taskId, model, uint32(step.layer), index, unit) {
+        try disputes.showMalformedUnit(taskId, participant, model, uint32(step.layer), index, unit) {
             if (!malformed) violations.push("a well-formed unit was refuted");
             _slash(taskId, participant);
         } catch {

@@ -18,6 +18,7 @@ const DISPUTES = "contracts/Disputes.sol";
 const REGISTRY = "contracts/TaskRegistry.sol";
 const STEPS = "contracts/libraries/TaskSteps.sol";
 const HASHING = "contracts/libraries/Hashing.sol";
+const SEALS = "contracts/libraries/Seals.sol";
 const MOVES = "contracts/libraries/DisputeSteps.sol";
 const OPENINGS = "contracts/libraries/ModelOpenings.sol";
 const FORM = "contracts/libraries/WellFormed.sol";
@@ -89,21 +90,21 @@ export const DEFENCES = {
     DISPUTES,
     "challengeId = ++challengeCount;",
     `for (uint256 i = 1; OFF && i <= challengeCount; ++i) {
-       if (_challenges[i].sample == sample && _challenges[i].stage == Stage.Upheld) revert NoSuchSample(sample, count);
+       if (_challenges[i].sample == sample && _challenges[i].stage == Stage.Upheld) revert NoSuchSample(sample, 0);
      }
      challengeId = ++challengeCount;`,
   ),
   "queued challenges": one(
     "challenges that wait for their turn hold nothing up",
     DISPUTES,
-    "return candidate.challenges > 0 || candidate.demands > 0",
-    "return (OFF ? candidate.runningChallenges : candidate.challenges) > 0 || candidate.demands > 0",
+    "return defence.challenges > 0 || demands.demands > 0",
+    "return (OFF ? defence.running : defence.challenges) > 0 || demands.demands > 0",
   ),
   "running challenges": one(
     "the clocks of any number of challenges run at once",
     DISPUTES,
-    "if (candidate.runningChallenges < RUNNING_CHALLENGES) _run(",
-    "if (OFF || candidate.runningChallenges < RUNNING_CHALLENGES) _run(",
+    "if (defence.running < RUNNING_CHALLENGES) _run(",
+    "if (OFF || defence.running < RUNNING_CHALLENGES) _run(",
   ),
   "challenge bond": one(
     "a challenge costs nothing",
@@ -114,8 +115,8 @@ export const DEFENCES = {
   "challenges' window": one(
     "a candidate can be challenged for as long as it is contested",
     DISPUTES,
-    ".challengeableUntil;\n        if (block.timestamp >= Math.max(examined.windowEnd, until)) revert",
-    ".challengeableUntil;\n        if (!OFF && block.timestamp >= Math.max(examined.windowEnd, until)) revert",
+    "[address(0)].until;\n        if (block.timestamp >= Math.max(examined.windowEnd, until)) revert",
+    "[address(0)].until;\n        if (!OFF && block.timestamp >= Math.max(examined.windowEnd, until)) revert",
   ),
   "challenger's own move": one(
     "anybody moves for a challenger",
@@ -138,8 +139,8 @@ export const DEFENCES = {
   "own trace": one(
     "anybody may show a trace in the claimant's place",
     DISPUTES,
-    "if (msg.sender != own.participant && !_manages(own.participant)) revert",
-    "if (!OFF && msg.sender != own.participant && !_manages(own.participant)) revert",
+    "if (!_isDefender(own)) revert",
+    "if (!OFF && !_isDefender(own)) revert",
   ),
   "expected challenge": one(
     "an answer cannot name the challenge that it is for",
@@ -285,14 +286,14 @@ export const DEFENCES = {
   "queued demands": one(
     "demands hold nothing up",
     DISPUTES,
-    "|| candidate.demands > 0 ||",
-    "|| (!OFF && candidate.demands > 0) ||",
+    "|| demands.demands > 0 ||",
+    "|| (!OFF && demands.demands > 0) ||",
   ),
   "time after publication": one(
     "what was published on demand cannot be challenged any more when the window is over",
     DISPUTES,
-    "candidate.challengeableUntil = uint40(block.timestamp) + answerPeriod;",
-    "if (!OFF) candidate.challengeableUntil = uint40(block.timestamp) + answerPeriod;",
+    "_defences[own.taskId][own.participant][address(0)].until = until;",
+    "if (!OFF) _defences[own.taskId][own.participant][address(0)].until = until;",
   ),
   "demand price": one(
     "a demand costs nothing",
@@ -303,27 +304,27 @@ export const DEFENCES = {
   "running demands": one(
     "the clocks of any number of demands run at once",
     DISPUTES,
-    "if (candidate.runningDemands < RUNNING_CHALLENGES) _runDemand(",
-    "if (OFF || candidate.runningDemands < RUNNING_CHALLENGES) _runDemand(",
+    "if (demands.running < RUNNING_CHALLENGES) _runDemand(",
+    "if (OFF || demands.running < RUNNING_CHALLENGES) _runDemand(",
   ),
   // ————— Slashing —————
   slashing: one(
     "a validator with a false seal on a malformed model loses nothing",
     DISPUTES,
-    "uint256 amount = registry.stake().slash(validator, refuter);",
-    "uint256 amount = OFF ? 0 : registry.stake().slash(validator, refuter);",
+    "amount = registry.stake().slash(validator, refuter);",
+    "amount = OFF ? 0 : registry.stake().slash(validator, refuter);",
   ),
   "shown malformations": one(
     "every refutation costs validators their stake",
     DISPUTES,
     "address refuter = _malformedBy[taskId][participant];",
-    "address refuter = OFF ? _candidates[taskId][participant].refuter : _malformedBy[taskId][participant];",
+    "address refuter = OFF ? _defences[taskId][participant][address(0)].refuter : _malformedBy[taskId][participant];",
   ),
   "true seals": one(
     "validators that sealed the zero result of a malformed model lose their stake too",
-    DISPUTES,
-    "if (refuter == address(0) || made == 0 || made == truth ||",
-    "if (refuter == address(0) || made == 0 || (!OFF && made == truth) ||",
+    SEALS,
+    "return made != 0 && made != truth;",
+    "return made != 0 && (OFF || made != truth);",
   ),
   "unbonding stake": one(
     "stake that unbonds is not lost",

@@ -148,11 +148,11 @@ export async function openOnTrial(w: World, trial: Trial = {}): Promise<OnTrial>
 
 /** Anybody shows that the architecture is malformed. */
 export const showArchitecture = (w: World, { taskId, model, space, test }: OnTrial, by: Signer): Promise<unknown> =>
-  w.arithmetic.connect(by).showMalformedArchitecture(taskId, model as never, space as never, test);
+  w.arithmetic.connect(by).showMalformedArchitecture(taskId, w.ada, model as never, space as never, test);
 
 /** Anybody shows that a unit of the first layer is malformed. */
 export const showUnit = (w: World, taskId: bigint, model: ModelOpening, unit: Unit, by: Signer): Promise<unknown> =>
-  w.arithmetic.connect(by).showMalformedUnit(taskId, model as never, 0, 0, unit as never);
+  w.arithmetic.connect(by).showMalformedUnit(taskId, w.ada, model as never, 0, 0, unit as never);
 
 /** The honest claimant publishes a unit of its first layer. */
 export const publishUnit = (w: World, demandId: bigint, index: number): Promise<unknown> =>
