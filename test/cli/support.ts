@@ -6,6 +6,7 @@ import { join, resolve } from "node:path";
 
 import { expect } from "chai";
 
+import { sleep } from "../../offchain/protocol/wait.ts";
 import type { Architecture } from "../../offchain/protocol/architecture.ts";
 
 const PONAS = resolve("offchain/cli/ponas.ts");
@@ -21,7 +22,21 @@ export interface RunOptions {
   readonly env?: Record<string, string>;
 }
 
-export async function ponas(args: readonly string[], { cwd, env = {} }: RunOptions): Promise<Finished> {
+export const ponas = (args: readonly string[], options: RunOptions): Promise<Finished> =>
+  startPonas(args, options).finished;
+
+/** A command that runs until it is stopped. */
+export interface Running {
+  readonly finished: Promise<Finished>;
+  /** What it has said so far. */
+  soFar(): { readonly stdout: string; readonly stderr: string };
+  /** Waits until it has said that, on either stream. @throws where it ends without */
+  said(what: RegExp | string): Promise<void>;
+  /** Sends a signal, and waits for the end. */
+  kill(signal: NodeJS.Signals): Promise<Finished>;
+}
+
+export function startPonas(args: readonly string[], { cwd, env = {} }: RunOptions): Running {
   const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("PONAS_")));
   const child = spawn(process.execPath, [PONAS, ...args], { cwd, env: { ...inherited, FORCE_COLOR: "0", ...env } });
   child.stdin.end();
@@ -29,8 +44,29 @@ export async function ponas(args: readonly string[], { cwd, env = {} }: RunOptio
   let stderr = "";
   child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
   child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
-  const code = await new Promise<number | null>((done) => child.once("close", done));
-  return { code, stdout, stderr };
+  let ended = false;
+  const finished = new Promise<Finished>((done) =>
+    child.once("close", (code) => {
+      ended = true;
+      done({ code, stdout, stderr });
+    }),
+  );
+  const has = (what: RegExp | string): boolean =>
+    [stdout, stderr].some((text) => (typeof what === "string" ? text.includes(what) : what.test(text)));
+  return {
+    finished,
+    soFar: () => ({ stdout, stderr }),
+    said: async (what) => {
+      while (!has(what)) {
+        if (ended) throw new Error(`It ended without having said ${String(what)}:\n${stdout}${stderr}`);
+        await sleep(50);
+      }
+    },
+    kill: (signal) => {
+      child.kill(signal);
+      return finished;
+    },
+  };
 }
 
 /** The one JSON value that a successful run prints; fails where stdout holds anything else. */

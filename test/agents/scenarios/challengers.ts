@@ -13,6 +13,7 @@ import { followTask, publishTask } from "../../../offchain/agents/publisher.ts";
 import { createRegistry, type Registry } from "../../../offchain/agents/registry.ts";
 import { createStateFolder } from "../../../offchain/agents/state-folder.ts";
 import type { TaskFiles } from "../../../offchain/agents/task-files.ts";
+import type { Address } from "../../../offchain/protocol/bytes.ts";
 import type { ChainClient } from "../../../offchain/protocol/chain-client.ts";
 import type { ModelStore } from "../../../offchain/storage/model-store.ts";
 import {
@@ -32,8 +33,11 @@ import { bid } from "./disputes.ts";
 
 const CANDIDATE_BOND = (terms.reward * BigInt(terms.candidateBondBps)) / 10_000n;
 
-interface LyingTask {
+export interface LyingTask {
   readonly taskId: bigint;
+  readonly liar: Address;
+  /** where the task's files and the liar's model are, as a multiaddr */
+  readonly peer: string;
   readonly store: ModelStore;
   readonly files: TaskFiles;
   readonly registry: Registry;
@@ -41,17 +45,17 @@ interface LyingTask {
   /** the one image of which the liar claims what its model does not make of it */
   readonly sample: number;
   challenges(): Promise<ChallengeInTask[]>;
-  /** Lets the liar answer challenges from now on. */
-  letAnswer(): void;
+  /** Lets the liar answer challenges from now on, or not: it begins silent. */
+  letAnswer(may: boolean): void;
   /** Resolves when the task has ended and everybody stopped. */
   end(): Promise<void>;
 }
 
 /** A task in which nobody takes part but a liar. @param first index of the publisher's account; the liar's is the next */
-async function startLie(network: LocalNetwork, name: string, first: number): Promise<LyingTask> {
+export async function startLie(network: LocalNetwork, name: string, first: number): Promise<LyingTask> {
   const { log, signal, dir } = network;
   const [publisher, liar] = await Promise.all([first, first + 1].map((index) => network.account(index)));
-  const { store, files } = await network.store(name);
+  const { store, files, peer } = await network.store(name);
   const lie = await someLiar();
   const window = DISPUTES.answerPeriod / 2; // a quiet machine's seconds
   const shared = { chain: publisher!, store, state: createStateFolder(`${dir}/${name}`), log, signal };
@@ -68,9 +72,10 @@ async function startLie(network: LocalNetwork, name: string, first: number): Pro
   const bidding = bid(taskId, { chain: liar!, file: lie.file, root: lie.root, predictions: lie.claimed }, { files, store, signal }); // prettier-ignore
   const disputes = (await createDisputesContract(liar!))!;
   return {
-    ...{ taskId, store, files, registry: createRegistry(liar!), disputes, sample: lie.lie.sample },
+    ...{ taskId, liar: liar!.account, peer, store, files },
+    ...{ registry: createRegistry(liar!), disputes, sample: lie.lie.sample },
     challenges: () => disputes.challengesIn(taskId),
-    letAnswer: () => void (mayAnswer = true),
+    letAnswer: (may) => void (mayAnswer = may),
     end: async () => {
       await Promise.all([bidding, following]);
       finished.abort();
@@ -95,7 +100,7 @@ export async function challengeAtOnce(network: LocalNetwork): Promise<void> {
   await until(network, async () => (await task.challenges()).filter(({ stage }) => stage === "Trace").length === 3);
   death.abort();
   await watching[2];
-  task.letAnswer();
+  task.letAnswer(true);
   await task.end();
   // Those who are there end when nothing is theirs any more; the third one finds its bond when it is back.
   await Promise.all(watching);
@@ -135,7 +140,7 @@ export async function goOnWhenFunded(network: LocalNetwork): Promise<void> {
   await until(network, async () => (await task.challenges()).length === 1);
 
   await setCoin(poor, 0n);
-  task.letAnswer();
+  task.letAnswer(true);
   await said(/^challenge: pickTensor could not be sent: the account cannot pay for its gas\. /, signal);
   expect((await task.challenges())[0]!.stage).to.equal("Tensor");
   await setCoin(poor, parseEther("1"));
