@@ -5,10 +5,12 @@
 import { hexlify } from "ethers";
 
 import { blocks } from "../../offchain/protocol/bytes.ts";
-import { challenge, disputable, type Move } from "./dispute-game.ts";
+import { challenge, disputable, openPrediction, type Move } from "./dispute-game.ts";
 import { POOL, termsOf } from "./kit/pool-messages.ts";
+import { afterSilence } from "./kit/attack.ts";
 import { copiedMessages, type Copied, type Message } from "./kit/copied-messages.ts";
-import { honest, SAMPLE, untilMove } from "./kit/small-network.ts";
+import { challengeSeal, refuted } from "./kit/seals.ts";
+import { honest, lying, playUntil, SAMPLE, untilMove } from "./kit/small-network.ts";
 import { openOnTrial, showArchitecture, wholeUnit, withStrayWeight } from "./kit/trials.ts";
 import {
   CANDIDATE_BOND,
@@ -44,6 +46,16 @@ const ofDispute = (name: Move["name"], own: boolean): Own => ({
   ...(own ? { copy: "NotYourMove", original: "done" } : { copy: "done", original: "WrongStage" }),
   arrange: async (w) => {
     const { move, by } = await untilMove(w, name);
+    return { by, args: move.args };
+  },
+});
+
+/** The same of a game over a validator's seal. */
+const ofSeal = (name: Move["name"], own: boolean): Own => ({
+  ...ofDispute(name, own),
+  arrange: async (w) => {
+    const id = await challengeSeal(w, await refuted(w, honest), w.stranger, honest.labels);
+    const { move, by } = await playUntil(w, id, name, w.victor);
     return { by, args: move.args };
   },
 });
@@ -184,6 +196,13 @@ const MESSAGES: Record<"registry" | "arithmetic" | "stake", Record<string, Own>>
         return { by: w.stranger, args: [taskId, SAMPLE, length, blocks(honest.labels), hexlify(honest.labels)] };
       },
     },
+    challengeSeal: {
+      ...OWN,
+      arrange: async (w) => {
+        const taskId = await refuted(w, honest);
+        return { by: w.stranger, args: [taskId, w.ada, w.victor, ...openPrediction(SAMPLE, honest.labels)] };
+      },
+    },
     advance: {
       copy: "done",
       original: "WrongStage",
@@ -295,6 +314,16 @@ const MESSAGES: Record<"registry" | "arithmetic" | "stake", Record<string, Own>>
       original: "OnlyDisputes",
       arrange: (w) => Promise.resolve({ by: w.stranger, args: [w.victor, w.stranger] }),
     },
+    hold: {
+      copy: "OnlyDisputes",
+      original: "OnlyDisputes",
+      arrange: (w) => Promise.resolve({ by: w.stranger, args: [w.victor] }),
+    },
+    release: {
+      copy: "OnlyDisputes",
+      original: "OnlyDisputes",
+      arrange: (w) => Promise.resolve({ by: w.stranger, args: [w.victor] }),
+    },
     stake: { ...OWN, arrange: (w) => Promise.resolve({ by: w.victor, args: [units(1)] }) },
     beginUnbonding: {
       copy: "InsufficientStake",
@@ -322,17 +351,55 @@ const MESSAGES: Record<"registry" | "arithmetic" | "stake", Record<string, Own>>
   },
 };
 
+/** In a game over a validator's seal, whose stake is at risk. */
+const SEAL_MESSAGES: Record<string, Own> = {
+  answerTrace: ofSeal("answerTrace", true),
+  answerRows: ofSeal("answerRows", false),
+  answerPositions: ofSeal("answerPositions", false),
+  answerValues: ofSeal("answerValues", false),
+  pickTensor: ofSeal("pickTensor", true),
+  pickRow: ofSeal("pickRow", true),
+  pickColumn: ofSeal("pickColumn", true),
+  prove: ofSeal("prove", true),
+  // A silent validator's stake is the challenger's, whoever says that time is over.
+  timeOut: {
+    copy: "done",
+    original: "WrongStage",
+    arrange: async (w) => {
+      const id = await challengeSeal(w, await refuted(w, lying), w.stranger, lying.labels);
+      await goTo((await w.arithmetic.challengeOf(id)).deadline);
+      return { by: w.stranger, args: [id] };
+    },
+  },
+  // Another's challenge has cost the validator its stake: the bond goes back.
+  advance: {
+    copy: "done",
+    original: "WrongStage",
+    arrange: async (w) => {
+      const taskId = await refuted(w, lying);
+      const mine = await challengeSeal(w, taskId, w.stranger, lying.labels);
+      await afterSilence(w, await challengeSeal(w, taskId, w.ben, lying.labels));
+      return { by: w.stranger, args: [mine] };
+    },
+  },
+};
+
 /** Every contract that holds money has these, and they are tested at the registry. */
 const CREDITS = ["withdraw", "withdrawTo", "permitAsset", "multicall"];
 
 describe("A message that somebody copies and sends first", () => {
+  const sentTo = (contract: keyof typeof MESSAGES, messages: Record<string, Own>): Record<string, Copied> =>
+    Object.fromEntries(
+      Object.entries(messages).map(([name, { arrange, ...ends }]) => [
+        name,
+        { ...ends, arrange: async (w) => ({ to: w[contract], ...(await arrange(w)) }) },
+      ]),
+    );
   for (const contract of ["registry", "arithmetic", "stake"] as const) {
-    const messages = Object.entries(MESSAGES[contract]).map(([name, { arrange, ...ends }]): [string, Copied] => [
-      name,
-      { ...ends, arrange: async (w) => ({ to: w[contract], ...(await arrange(w)) }) },
-    ]);
-    copiedMessages(contract, Object.fromEntries(messages), (w) => w[contract], contract === "registry" ? [] : CREDITS);
+    const messages = sentTo(contract, MESSAGES[contract]);
+    copiedMessages(contract, messages, (w) => w[contract], contract === "registry" ? [] : CREDITS);
   }
+  copiedMessages("arithmetic, of a seal", sentTo("arithmetic", SEAL_MESSAGES));
 
   copiedMessages("pool", POOL, (w) => w.poolImplementation, CREDITS);
 

@@ -8,12 +8,34 @@ import { hexlify } from "ethers";
 
 import { blocks } from "../../offchain/protocol/bytes.ts";
 import { challenge, disputable, movesOf } from "./dispute-game.ts";
-import { attack, ending, stageOf } from "./kit/attack.ts";
-import { FALSE_LOGITS, FIRST, honest, lying, place, SAMPLE, send, TRUE, untilMove } from "./kit/small-network.ts";
-import { publishUnit } from "./kit/trials.ts";
+import { afterSilence, attack, ending, stageOf } from "./kit/attack.ts";
+import { challengeSeal, refuted } from "./kit/seals.ts";
+import {
+  FALSE_LOGITS,
+  FIRST,
+  honest,
+  lying,
+  place,
+  playUntil,
+  SAMPLE,
+  send,
+  TRUE,
+  untilMove,
+} from "./kit/small-network.ts";
+import { openOnTrial, publishUnit, showArchitecture } from "./kit/trials.ts";
 import { at, modelOf, networkHelpers, worldOfArithmetic, type Signer, type World } from "./support.ts";
 
 const good = modelOf("good", 36);
+const MOVES = [
+  "answerTrace",
+  "pickTensor",
+  "answerRows",
+  "pickRow",
+  "answerPositions",
+  "pickColumn",
+  "answerValues",
+  "prove",
+] as const;
 
 /** A message with the second from which on it is too late, or until which it is too early. */
 interface Message {
@@ -100,21 +122,32 @@ describe("A reorganisation across a deadline", () => {
         .challenge(taskId, SAMPLE, predictions.length, blocks(predictions), hexlify(predictions));
     return { boundary: windowEnd, by: w.stranger, send: sent };
   });
-  for (const name of [
-    "answerTrace",
-    "pickTensor",
-    "answerRows",
-    "pickRow",
-    "answerPositions",
-    "pickColumn",
-    "answerValues",
-    "prove",
-  ] as const) {
+  for (const name of MOVES) {
     inTime(`${name} of a dispute`, "TooLate", async (w) => {
       const { id, move, by } = await untilMove(w, name);
       return { boundary: (await w.arithmetic.challengeOf(id)).deadline, by, send: () => send(w, move) };
     });
   }
+
+  inTime("a challenge of a seal", "SealNotChallengeable", async (w) => {
+    const taskId = await refuted(w, honest);
+    const boundary = await w.arithmetic.sealsChallengeableUntil(taskId, w.ada);
+    return { boundary, by: w.stranger, send: () => challengeSeal(w, taskId, w.stranger, honest.labels) };
+  });
+  for (const name of MOVES) {
+    inTime(`${name} of a game over a seal`, "TooLate", async (w) => {
+      const challenged = await challengeSeal(w, await refuted(w, honest), w.stranger, honest.labels);
+      const { id, move, by } = await playUntil(w, challenged, name, w.victor);
+      const { deadline } = await w.arithmetic.challengeOf(id);
+      return { boundary: deadline, by, send: () => send(w, move, w.stranger, w.victor) };
+    });
+  }
+  inTime("what shows a malformed model that was refuted otherwise", "NotChallengeable", async (w) => {
+    const shown = await openOnTrial(w, { units: honest.openable.opening.units + 1 });
+    await afterSilence(w, await challenge(w, shown.taskId, w.ben, SAMPLE, honest.labels));
+    const boundary = await w.arithmetic.sealsChallengeableUntil(shown.taskId, w.ada);
+    return { boundary, by: w.stranger, send: () => showArchitecture(w, shown, w.stranger) };
+  });
 
   inTime("a demand", "NotChallengeable", async (w) => {
     const taskId = await disputable(w, honest);
@@ -145,6 +178,11 @@ describe("A reorganisation across a deadline", () => {
     const taskId = await disputable(w, honest);
     const { windowEnd } = await w.registry.examinationOf(taskId);
     return { boundary: windowEnd, by: w.stranger, send: () => w.registry.confirm(taskId) };
+  });
+  inTurn("the loss of a validator's stake that was silent in a game over its seal", "TooEarly", async (w) => {
+    const id = await challengeSeal(w, await refuted(w, lying), w.stranger, lying.labels);
+    const { deadline } = await w.arithmetic.challengeOf(id);
+    return { boundary: deadline, by: w.max, send: () => w.arithmetic.connect(w.max).timeOut(id) };
   });
   inTurn("the loss of who was silent in a dispute", "TooEarly", async (w) => {
     const taskId = await disputable(w, honest);
@@ -188,6 +226,24 @@ describe("A reorganisation of a dispute", () => {
     for (const move of movesOf(id, lying, SAMPLE, { claimant: FALSE_LOGITS, own: TRUE })) await send(w, move);
     expect(await stageOf(w, id)).to.equal("Refuted");
     expect(await w.stateOf(taskId, w.ada)).to.equal("Eliminated");
+  });
+
+  it("that takes a refutation back takes the challenges of seals with it, which cost nothing on the other fork", async () => {
+    const w = await worldOfArithmetic();
+    const taskId = await disputable(w, honest, honest.labels, { sealers: [w.victor] });
+    const first = await challenge(w, taskId, w.ben, SAMPLE, honest.labels);
+    const fork = await networkHelpers.takeSnapshot();
+    await afterSilence(w, first);
+    const id = await challengeSeal(w, taskId, w.stranger, honest.labels);
+    const moves = movesOf(id, honest, SAMPLE, { claimant: TRUE, insists: place(FIRST) });
+    await fork.restore();
+    // On the other fork the claimant was awake.
+    await send(w, movesOf(first, honest, SAMPLE, { claimant: TRUE, insists: place(FIRST) })[0]!);
+    const before = await moneyOf(w, w.stranger);
+    expect(await ending(w, challengeSeal(w, taskId, w.stranger, honest.labels))).to.equal("SealNotChallengeable");
+    expect(await ending(w, send(w, moves[0]!, w.stranger, w.victor))).to.equal("WrongStage");
+    expect(await moneyOf(w, w.stranger)).to.equal(before);
+    expect(await w.stake.holdsOf(w.victor)).to.equal(0n);
   });
 
   it("in which challenges change places makes no challenger move in another's game", async () => {

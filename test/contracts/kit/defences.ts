@@ -309,7 +309,7 @@ export const DEFENCES = {
   ),
   // ————— Slashing —————
   slashing: one(
-    "a validator with a false seal on a malformed model loses nothing",
+    "a validator with a false seal loses nothing",
     DISPUTES,
     "amount = registry.stake().slash(validator, refuter);",
     "amount = OFF ? 0 : registry.stake().slash(validator, refuter);",
@@ -337,6 +337,67 @@ export const DEFENCES = {
     STAKE,
     "uint256 half = amount / 2;",
     "uint256 half = OFF ? amount : amount / 2;",
+  ),
+  // ————— Seals —————
+  "held stake": one(
+    "a validator's stake may leave while it plays for its seal",
+    STAKE,
+    "if (holdsOf[msg.sender] > 0) revert StakeHeld();",
+    "if (!OFF && holdsOf[msg.sender] > 0) revert StakeHeld();",
+  ),
+  "stake outlasts disputes": one(
+    "stake outlasts the examination of a candidate, but not a dispute",
+    PARAMETERS,
+    "_require(examination + PERIODS_OF_DISPUTES * answerPeriod <= unbondingPeriod,",
+    "_require(examination + (OFF ? 0 : PERIODS_OF_DISPUTES * answerPeriod) <= unbondingPeriod,",
+  ),
+  "seals of refuted candidates": one(
+    "seals can be challenged whatever has become of the candidate, and at any time",
+    DISPUTES,
+    "if (lost || block.timestamp >= sealsChallengeableUntil(taskId, participant)) {",
+    "if (lost || (!OFF && block.timestamp >= sealsChallengeableUntil(taskId, participant))) {",
+  ),
+  "sealed result": one(
+    "any result is challenged as a validator's",
+    SEALS,
+    "if (made != _sealOn(registry, taskId, participant, validator, result)) {",
+    "if (!OFF && made != _sealOn(registry, taskId, participant, validator, result)) {",
+  ),
+  "samples of the test set": one(
+    "a sealed prediction is challenged of a sample that the test set does not have",
+    SEALS,
+    "if (sample >= samples) revert",
+    "if (!OFF && sample >= samples) revert",
+  ),
+  "queued challenges of a seal": one(
+    "a seal is challenged no more often than it is defended at once",
+    DISPUTES,
+    "registry.stake().hold(validator);",
+    `if (OFF && _defences[taskId][participant][validator].running >= RUNNING_CHALLENGES) {
+       revert SealNotChallengeable(taskId, participant, validator);
+     }
+     registry.stake().hold(validator);`,
+  ),
+  "a seal's own defence": one(
+    "a claimant that validates too defends its seal as its candidate",
+    DISPUTES,
+    "[own.ofSeal ? own.defender : address(0)]",
+    "[own.ofSeal && !(OFF && own.defender == own.participant) ? own.defender : address(0)]",
+  ),
+  "seals apart from tasks": one(
+    "a challenge of a seal holds its task up",
+    DISPUTES,
+    "function isContested(uint256 taskId, address participant) external view returns (bool) {",
+    `function isContested(uint256 taskId, address participant) external view returns (bool) {
+       for (uint256 i = 1; OFF && i <= challengeCount; ++i) {
+         if (_challenges[i].ofSeal && _challenges[i].taskId == taskId && _challenges[i].deadline > 0) return true;
+       }`,
+  ),
+  "malformed models that were refuted otherwise": one(
+    "only the examined candidate is shown to be malformed",
+    DISPUTES,
+    "if (block.timestamp >= sealsChallengeableUntil(taskId, participant)) {",
+    "if (OFF || block.timestamp >= sealsChallengeableUntil(taskId, participant)) {",
   ),
   // ————— Validators —————
   "bound seal": one(

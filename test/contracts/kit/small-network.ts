@@ -48,13 +48,24 @@ export const place = (step: number, channel = 1): TracedPlace => ({ step, row: 1
 export const send = (w: World, { by, name, args }: Move, challenger = w.stranger, defender = w.ada): Promise<unknown> =>
   w.arithmetic.connect(by === "claimant" ? defender : challenger).getFunction(name)(...args) as Promise<unknown>;
 
+/** The next move of a game that waits for it. */
+export interface Awaited {
+  readonly id: bigint;
+  readonly move: Move;
+  readonly by: Signer;
+}
+
 /** A dispute over a value of the honest claimant's first convolution that waits for the given move. */
-export async function untilMove(w: World, name: Move["name"]): Promise<{ id: bigint; move: Move; by: Signer }> {
+export async function untilMove(w: World, name: Move["name"]): Promise<Awaited> {
   const taskId = await disputable(w, honest);
-  const id = await challenge(w, taskId, w.stranger, SAMPLE, honest.labels);
+  return playUntil(w, await challenge(w, taskId, w.stranger, SAMPLE, honest.labels), name, w.ada);
+}
+
+/** Plays the stranger's challenge of an honest defender up to the given move. */
+export async function playUntil(w: World, id: bigint, name: Move["name"], defender: Signer): Promise<Awaited> {
   for (const move of movesOf(id, honest, SAMPLE, { claimant: TRUE, insists: place(FIRST) })) {
-    if (move.name === name) return { id, move, by: move.by === "claimant" ? w.ada : w.stranger };
-    await send(w, move);
+    if (move.name === name) return { id, move, by: move.by === "claimant" ? defender : w.stranger };
+    await send(w, move, w.stranger, defender);
   }
   throw new Error(`no ${name} in this game`);
 }
