@@ -4,18 +4,13 @@
  */
 import type { Evaluation } from "../evaluation/evaluate.ts";
 import type { Address } from "../protocol/bytes.ts";
-import type { Head } from "../protocol/chain-client.ts";
 import type { CandidateEvaluator } from "./candidate-evaluation.ts";
 import { createFundsWatch, ensureDisputeFunds } from "./dispute-funds.ts";
-import { press } from "./dispute-moves.ts";
-import { createDisputeSides } from "./dispute-sides.ts";
-import { isOfClaimant, tidy, type DisputeOptions } from "./dispute-clocks.ts";
-import { isOpen, type ChallengeInTask } from "./disputes-contract.ts";
+import type { DisputeOptions } from "./dispute-clocks.ts";
+import { createPlayer, MOST_LOST } from "./dispute-play.ts";
+import { isOpen } from "./disputes-contract.ts";
 import type { Duty } from "./duties.ts";
 import { formatAmount, withdrawCredit, type TaskState } from "./registry.ts";
-
-/** Challenges of one candidate that this account may lose before it takes its own evaluation to be at fault. */
-const MOST_LOST = 2;
 
 /**
  * Challenges the examined candidate where its predictions are not its model's, plays what this account has challenged,
@@ -24,19 +19,10 @@ const MOST_LOST = 2;
  * @param evaluate its own evaluation of a candidate
  */
 export function createChallenger(options: DisputeOptions & { readonly evaluate: CandidateEvaluator }): Duty {
-  const { taskId, chain, registry, disputes, files, log, evaluate } = options;
-  const sides = createDisputeSides(files);
+  const { taskId, chain, registry, disputes, log, evaluate } = options;
+  const play = createPlayer(options);
   const said = new Set<string>();
   const watchFunds = createFundsWatch(chain, log, disputes.bond, "A challenge");
-
-  /** @returns what was done, in words, or null */
-  async function follow(task: TaskState, challenge: ChallengeInTask, head: Head): Promise<string | null> {
-    const own = challenge.challenger === chain.account;
-    const due = own && challenge.stage !== "Queued" && !isOfClaimant(challenge.stage);
-    if (!due || head.timestamp >= BigInt(challenge.deadline)) return tidy(disputes, challenge, head);
-    const side = await sides.side(task, challenge.participant, challenge.sample);
-    return press(disputes, challenge, await disputes.shown(challenge.id), side);
-  }
 
   async function raise(task: TaskState, participant: Address, found: Evaluation, lost: number): Promise<void> {
     const opened = await disputes.predictionsOf(taskId, participant);
@@ -68,18 +54,9 @@ export function createChallenger(options: DisputeOptions & { readonly evaluate: 
       const task = await registry.task(taskId);
       const { phase, examined } = task;
       const ended = phase === "Confirmed" || phase === "Void";
-      const challenges = ended || examined !== null ? await disputes.challengesIn(taskId) : [];
-      let first: unknown;
-      for (const challenge of challenges.filter(({ stage }) => isOpen(stage))) {
-        // One that cannot be moved holds up no other.
-        try {
-          const done = await follow(task, challenge, head);
-          const about = { event: "dispute", taskId: String(taskId), challenge: String(challenge.id) };
-          if (done !== null) log.info(about, `challenge ${challenge.id}: ${done}`);
-        } catch (error) {
-          first ??= error;
-        }
-      }
+      const all = ended || examined !== null ? await disputes.challengesIn(taskId) : [];
+      const challenges = all.filter(({ ofSeal }) => !ofSeal);
+      const first = await play(task, challenges, head);
       const mine = challenges.filter(({ challenger }) => challenger === chain.account);
       if (ended && first === undefined) {
         if (mine.some(({ stage }) => isOpen(stage))) return;

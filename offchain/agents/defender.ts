@@ -1,21 +1,19 @@
 /** The claimant's side of disputes: it answers every challenge of its candidate in time. */
-import type { OpenableModel } from "../evaluation/dispute-openings.ts";
-import { openWholeUnit, type WholeUnit } from "../evaluation/model-parts.ts";
+import type { UnitName } from "../evaluation/model-parts.ts";
 import type { Address } from "../protocol/bytes.ts";
 import { createFundsWatch } from "./dispute-funds.ts";
-import { answer } from "./dispute-moves.ts";
-import { isOfClaimant, tidy, type DisputeOptions } from "./dispute-clocks.ts";
+import { answerAll } from "./dispute-answers.ts";
+import type { DisputeOptions } from "./dispute-clocks.ts";
 import { createDisputeFiles, createDisputeSides } from "./dispute-sides.ts";
 import { isOpen, type DisputesContract } from "./disputes-contract.ts";
 import type { Duty } from "./duties.ts";
-import type { Demand } from "./model-disputes.ts";
 import type { Head } from "../protocol/chain-client.ts";
 import type { ModelStore } from "../storage/model-store.ts";
+import type { TaskState } from "./registry.ts";
 import type { TaskFiles } from "./task-files.ts";
 
 /** How long a claimant's own model may take to arrive, where its disk is lost. */
 const MODEL_TIMEOUT_MS = 60_000;
-const NO_UNIT: WholeUnit = { bias: 0, rows: [], weights: "0x", siblings: [] };
 
 /** The defence of a participant's candidate: nothing where the deployment has no disputes. */
 export function createDefence({
@@ -39,23 +37,25 @@ export function createDefender(options: DisputeOptions & { readonly participant:
   const { models } = disputes;
   const watchFunds = createFundsWatch(chain, log, 0n, "Answering a challenge");
 
-  /** Publishes what is demanded, or has a queued demand's clock start: the block waits for it. */
-  async function meet(demand: Demand, openable: OpenableModel, running: number, head: Head): Promise<string | null> {
-    const { id, stage, unit } = demand;
-    if (stage === "Queued" && running < disputes.atOnce) {
-      await models.expireDemand(id);
-      return "had its clock started";
-    }
-    if (stage !== "Open" || head.timestamp >= BigInt(demand.deadline)) return null;
-    if (unit === null) {
-      await models.answerModel(id, openable.opening);
-      return "published the architecture";
-    }
-    const opened = openWholeUnit(openable, unit);
-    await models.answerUnit(id, openable.opening, opened ?? NO_UNIT);
-    return opened === undefined
-      ? `showed that there is no unit ${unit.index} of layer ${unit.layer}`
-      : `published unit ${unit.index} of layer ${unit.layer}`;
+  /** Publishes what is demanded, of queued demands too: the block waits for all of them. */
+  async function publish(task: TaskState, head: Head): Promise<void> {
+    const due = (await models.demandsIn(taskId)).filter(
+      (one) =>
+        one.participant === participant &&
+        (one.stage === "Queued" || (one.stage === "Open" && head.timestamp < BigInt(one.deadline))),
+    );
+    if (due.length === 0) return;
+    // What runs makes room for what is queued.
+    const ordered = due.toSorted((a, b) => Number(a.stage === "Queued") - Number(b.stage === "Queued"));
+    const published = await models.publish(ordered, await sides.openable(task, participant));
+    const [only] = ordered;
+    const about = { event: "publish-part", taskId: String(taskId), parts: published };
+    log.info(
+      about,
+      published === 1
+        ? `published ${nameOf(only!.unit)}, as demanded`
+        : `published ${published} parts that were demanded`,
+    );
   }
 
   return {
@@ -67,31 +67,17 @@ export function createDefender(options: DisputeOptions & { readonly participant:
       if (task.phase === "Seal" || task.phase === "Open") await watchFunds();
       if (task.phase !== "Window") return;
       const challenges = await disputes.challengesIn(taskId);
-      let first: unknown;
-      for (const challenge of challenges.filter((one) => one.participant === participant && isOpen(one.stage))) {
-        try {
-          const due = isOfClaimant(challenge.stage) && head.timestamp < BigInt(challenge.deadline);
-          const done = due
-            ? await answer(disputes, challenge, await sides.side(task, participant, challenge.sample))
-            : await tidy(disputes, challenge, head);
-          const about = { event: "defend", taskId: String(taskId), challenge: String(challenge.id) };
-          if (done !== null) log.info(about, `challenge ${challenge.id}: ${done}`);
-        } catch (error) {
-          first ??= error;
-        }
-      }
-      const demands = (await disputes.models.demandsIn(taskId)).filter((one) => one.participant === participant);
-      const open = demands.filter(({ stage }) => stage === "Open").length;
-      for (const demand of demands) {
-        try {
-          const done = await meet(demand, await sides.openable(task, participant), open, head);
-          const about = { event: "publish-part", taskId: String(taskId), demand: String(demand.id) };
-          if (done !== null) log.info(about, `demand ${demand.id}: ${done}`);
-        } catch (error) {
-          first ??= error;
-        }
+      const against = challenges.filter((one) => one.participant === participant && !one.ofSeal && isOpen(one.stage));
+      let first = await answerAll(against, { task, head, disputes, sides, log });
+      try {
+        await publish(task, head);
+      } catch (error) {
+        first ??= error;
       }
       if (first !== undefined) throw first;
     },
   };
 }
+
+const nameOf = (unit: UnitName | null): string =>
+  unit === null ? "the architecture" : `unit ${unit.index} of layer ${unit.layer}`;

@@ -24,11 +24,11 @@ export const isOfClaimant = (stage: ChallengeStage): boolean => OF_CLAIMANT.has(
  * @returns what was done, in words, or null
  */
 export async function tidy(disputes: DisputesContract, challenge: ChallengeInTask, head: Head): Promise<string | null> {
-  const { id, stage } = challenge;
-  if (challenge.refuted) {
+  const { id, stage, ofSeal } = challenge;
+  if (challenge.moot) {
     if (stage === "Queued") await disputes.advance(id);
     else await disputes.timeOut(id);
-    return "gave a bond back: the candidate is refuted";
+    return `gave a bond back: ${ofSeal ? "the validator has lost another one" : "the candidate is refuted"}`;
   }
   if (stage === "Queued") {
     if (challenge.running >= disputes.atOnce) return null;
@@ -37,5 +37,6 @@ export async function tidy(disputes: DisputesContract, challenge: ChallengeInTas
   }
   if (head.timestamp < BigInt(challenge.deadline)) return null;
   await disputes.timeOut(id);
-  return `ended it for the ${isOfClaimant(stage) ? "challenger" : "claimant"}: the other side's clock had run out`;
+  const side = isOfClaimant(stage) ? "challenger" : ofSeal ? "validator" : "claimant";
+  return `ended it for the ${side}: the other side's clock had run out`;
 }

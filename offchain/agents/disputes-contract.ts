@@ -4,7 +4,7 @@ import { bytesToHex, hexToBytes } from "viem";
 import type { Computation, ModelOpening, ShownTrace } from "../evaluation/dispute-openings.ts";
 import { CHALLENGE_STAGES, disputesAbi, taskRegistryAbi } from "../protocol/abi.ts";
 import { blocks, PREDICTION_BLOCK, ZERO_ADDRESS, type Address, type Hex } from "../protocol/bytes.ts";
-import type { ChainClient } from "../protocol/chain-client.ts";
+import type { ChainClient, Head } from "../protocol/chain-client.ts";
 import type { Log } from "../protocol/log.ts";
 import { createModelDisputes } from "./model-disputes.ts";
 import { createRegistry, formatAmount, paying } from "./registry.ts";
@@ -21,6 +21,7 @@ export interface Challenge {
   readonly taskId: bigint;
   readonly stage: ChallengeStage;
   readonly challenger: Address;
+  /** the candidate */
   readonly participant: Address;
   readonly sample: number;
   readonly prediction: number;
@@ -31,13 +32,17 @@ export interface Challenge {
   readonly column: number;
   readonly channel: number;
   readonly kernelRow: number;
+  /** whether a validator stands in, for its seal on the candidate */
+  readonly ofSeal: boolean;
+  /** who answers: that validator, or the candidate (a pool by its manager) */
+  readonly defender: Address;
 }
 
 /** A challenge among the others of its task. */
 export interface ChallengeInTask extends Challenge {
-  /** its candidate is refuted: what is not decided of it is pointless */
-  readonly refuted: boolean;
-  /** challenges of the candidate whose clocks run */
+  /** its candidate is refuted, or its validator has lost another one: what is not decided is pointless */
+  readonly moot: boolean;
+  /** challenges of the candidate, or of the validator's seal on it, whose clocks run */
   readonly running: number;
 }
 
@@ -60,6 +65,7 @@ export async function createDisputesContract(chain: ChainClient) {
   const registry = createRegistry(chain);
   const since = { fromBlock: BigInt(chain.deployment.fromBlock) } as const;
 
+  const bond = await chain.read({ ...at, functionName: "challengeBond", args: [] });
   let gas = 0n;
   const send: ChainClient["send"] = async (request) => {
     const sent = await chain.send(request);
@@ -76,8 +82,13 @@ export async function createDisputesContract(chain: ChainClient) {
     const count = await chain.read({ ...at, functionName: "challengeCount", args: [] });
     const before = known.get(taskId);
     if (before?.count === count) return before.ids;
-    const logs = await chain.client.getContractEvents({ ...at, eventName: "Challenged", args: { taskId }, ...since });
-    const ids = logs.map((log) => log.args.challengeId!);
+    const args = { taskId };
+    const [ofCandidates, ofSeals] = await Promise.all([
+      chain.client.getContractEvents({ ...at, eventName: "Challenged", args, ...since }),
+      chain.client.getContractEvents({ ...at, eventName: "SealChallenged", args, ...since }),
+    ]);
+    const ids = [...ofCandidates, ...ofSeals].map((log) => log.args.challengeId!);
+    ids.sort((a, b) => (a < b ? -1 : 1));
     known.set(taskId, { count, ids });
     return ids;
   };
@@ -87,7 +98,7 @@ export async function createDisputesContract(chain: ChainClient) {
     /** what is about whole models */
     models: await createModelDisputes(chain, registry, address),
     /** what a challenger risks */
-    bond: await chain.read({ ...at, functionName: "challengeBond", args: [] }),
+    bond,
 
     /** challenges of one candidate whose clocks run at once */
     atOnce: Number(await chain.read({ ...at, functionName: "RUNNING_CHALLENGES", args: [] })),
@@ -105,10 +116,40 @@ export async function createDisputesContract(chain: ChainClient) {
       for (const participant of new Set(open.map((one) => one.participant)))
         refuted.set(participant, (await registry.commitmentOf(taskId, participant))?.state === "Eliminated");
       return ofTask.map((one) => {
-        const { participant } = one;
-        const running = open.filter((other) => other.participant === participant && other.stage !== "Queued").length;
-        return { ...one, refuted: refuted.get(participant) ?? false, running };
+        const { participant, ofSeal, defender } = one;
+        const alike = ofTask.filter(
+          (other) => other.participant === participant && other.ofSeal === ofSeal && other.defender === defender,
+        );
+        const lost = alike.some(({ stage }) => stage === "Refuted");
+        const moot = lost || (!ofSeal && refuted.get(participant) === true);
+        const running = alike.filter(({ stage }) => isOpen(stage) && stage !== "Queued").length;
+        return { ...one, moot, running };
       });
+    },
+
+    /**
+     * Tasks in which a seal is challenged, and nothing decided yet.
+     * @param validator whose seal; anybody's unless said otherwise
+     */
+    tasksOfSealChallenges: async (validator?: Address): Promise<bigint[]> => {
+      const logs = await chain.client.getContractEvents({ ...at, eventName: "SealChallenged", ...since });
+      const of = logs.filter(({ args }) => validator === undefined || args.validator === validator);
+      const stages = await Promise.all(of.map(async ({ args }) => (await challenge(args.challengeId!)).stage));
+      return [...new Set(of.filter((_, i) => isOpen(stages[i]!)).map(({ args }) => args.taskId!))];
+    },
+
+    /** All challenges of all tasks, ever: nothing is new where it is what it was. */
+    count: (): Promise<bigint> => chain.read({ ...at, functionName: "challengeCount", args: [] }),
+
+    /** Refuted candidates of a task the seals on which can be challenged still. */
+    refutedLately: async (taskId: bigint, { timestamp }: Head): Promise<Address[]> => {
+      const refuted = await registry.eliminatedIn(taskId);
+      const untils = await Promise.all(
+        refuted.map((participant) =>
+          chain.read({ ...at, functionName: "sealsChallengeableUntil", args: [taskId, participant] }),
+        ),
+      );
+      return refuted.filter((_, i) => timestamp < BigInt(untils[i]!));
     },
 
     /** What has been shown up to the challenge's stage. */
@@ -148,11 +189,24 @@ export async function createDisputesContract(chain: ChainClient) {
     /** Challenges a sample's prediction; the account pays the bond. @throws PonasError funds */
     raise: (taskId: bigint, sample: number, predictions: Uint8Array) =>
       paying(chain, async () => {
-        await registry.approve(address, await chain.read({ ...at, functionName: "challengeBond", args: [] }));
-        const start = PREDICTION_BLOCK * Math.floor(sample / PREDICTION_BLOCK);
-        const block = bytesToHex(predictions.subarray(start, start + PREDICTION_BLOCK));
-        const args = [taskId, sample, predictions.length, blocks(predictions), block] as const;
+        await registry.approve(address, bond);
+        const args = [taskId, sample, predictions.length, blocks(predictions), blockOf(sample, predictions)] as const;
         await send({ ...at, functionName: "challenge", args });
+      }),
+
+    /** Challenges a prediction that a validator has sealed for a refuted candidate; the account pays the bond. @throws PonasError funds */
+    raiseAgainstSeal: (
+      taskId: bigint,
+      participant: Address,
+      validator: Address,
+      sample: number,
+      predictions: Uint8Array,
+    ) =>
+      paying(chain, async () => {
+        await registry.approve(address, bond);
+        const opened = [predictions.length, blocks(predictions), blockOf(sample, predictions)] as const;
+        const args = [taskId, participant, validator, sample, ...opened] as const;
+        await send({ ...at, functionName: "challengeSeal", args });
       }),
 
     answerTrace: (id: bigint, model: ModelOpening, trace: ShownTrace): Promise<unknown> =>
@@ -186,4 +240,10 @@ export async function createDisputesContract(chain: ChainClient) {
       );
     },
   };
+}
+
+/** The predictions of a sample's block. */
+function blockOf(sample: number, predictions: Uint8Array): Hex {
+  const start = PREDICTION_BLOCK * Math.floor(sample / PREDICTION_BLOCK);
+  return bytesToHex(predictions.subarray(start, start + PREDICTION_BLOCK));
 }

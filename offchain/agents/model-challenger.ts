@@ -13,8 +13,7 @@ import {
 } from "../evaluation/model-parts.ts";
 import { encodeModel, modelRoot } from "../evaluation/model.ts";
 import type { Evaluation } from "../evaluation/evaluate.ts";
-import { validatorStakeAbi } from "../protocol/abi.ts";
-import { labelsHash, spaceTuple, validatorSeal, ZERO_HASH, type Address } from "../protocol/bytes.ts";
+import { labelsHash, spaceTuple, validatorSeal, ZERO_HASH, type Address, type Hex } from "../protocol/bytes.ts";
 import type { Head } from "../protocol/chain-client.ts";
 import { PonasError, explainError } from "../protocol/errors.ts";
 import type { CandidateEvaluator } from "./candidate-evaluation.ts";
@@ -23,7 +22,8 @@ import { createDisputeSides } from "./dispute-sides.ts";
 import type { DisputeOptions } from "./dispute-clocks.ts";
 import type { Duty } from "./duties.ts";
 import type { Demand } from "./model-disputes.ts";
-import { formatAmount, type Examined, type TaskState } from "./registry.ts";
+import { formatAmount, type Examined, type Seal, type TaskState } from "./registry.ts";
+import { collectLostStakes, stakeAtRisk } from "./stake.ts";
 import { shapeOf } from "./task-descriptor.ts";
 import type { TaskFiles } from "./task-files.ts";
 
@@ -52,7 +52,7 @@ export function createModelChallenger(options: ModelChallengerOptions): Duty {
     const { commitment, samples } = await taskFiles.testSet(task);
     const test = { ...shapeOf(template), labels: labelsHash(samples.labels), samplesRoot: commitment.samplesRoot };
     try {
-      await models.showMalformedArchitecture(taskId, opening, spaceTuple(space, template), test);
+      await models.showMalformedArchitecture(taskId, participant, opening, spaceTuple(space, template), test);
     } catch (error) {
       if (!(error instanceof PonasError && error.code === "reverted")) throw error;
       log.debug(about("malformed", participant), explainError(error));
@@ -67,7 +67,7 @@ export function createModelChallenger(options: ModelChallengerOptions): Duty {
     const openable = await sides.openable(task, participant);
     const unit = malformedUnit(openable.model);
     if (unit === null) return void (await showArchitecture(task, participant, openable.opening));
-    await models.showMalformedUnit(taskId, openable.opening, unit, openWholeUnit(openable, unit)!);
+    await models.showMalformedUnit(taskId, participant, openable.opening, unit, openWholeUnit(openable, unit)!);
     log.warn(about("malformed", participant), `showed that the model of ${participant} is malformed: ${reason}`);
   }
 
@@ -145,24 +145,37 @@ export function createModelChallenger(options: ModelChallengerOptions): Duty {
     );
   }
 
-  /** What time has made of demands, whoever raised them: a candidate falls, a price comes back, a clock starts. */
+  /** What time has made of demands, whoever raised them: a candidate falls, prices come back, clocks start. */
   async function tidy(demands: readonly Demand[], head: Head): Promise<void> {
-    for (const one of demands.filter(isUnder)) {
-      const { id, participant, stage, deadline } = one;
+    const under = demands.filter(isUnder);
+    for (const participant of new Set(under.map((one) => one.participant))) {
+      const ofIt = under.filter((one) => one.participant === participant);
+      const open = ofIt.filter(({ stage }) => stage === "Open");
       const refuted = (await registry.commitmentOf(taskId, participant))?.state === "Eliminated";
-      const running = demands.filter((other) => other.participant === participant && other.stage === "Open").length;
-      const over = stage === "Open" && head.timestamp >= BigInt(deadline);
-      if (!refuted && !over && !(stage === "Queued" && running < disputes.atOnce)) continue;
-      await models.expireDemand(id);
+      const late = open.find(({ deadline }) => head.timestamp >= BigInt(deadline));
+      const room = Math.max(0, disputes.atOnce - open.length);
+      const queued = ofIt.filter(({ stage }) => stage === "Queued").slice(0, room);
+      // One that was not answered refutes the candidate: then nothing else of it runs, and the rest is over.
+      const due = refuted ? ofIt : late !== undefined ? [late] : queued;
+      if (due.length === 0) continue;
+      await models.expire(due.map(({ id }) => id));
       log.info(
-        { ...about("demand", participant), demand: String(id) },
+        { ...about("demand", participant), demands: due.map(({ id }) => String(id)) },
         refuted
-          ? `demand ${id} is over`
-          : over
+          ? `${due.length} demands of ${participant}'s model are over`
+          : late !== undefined
             ? `${participant} kept a part back, and is refuted`
-            : `demand ${id} runs`,
+            : `the clocks of ${due.length} demands of ${participant}'s model run`,
       );
     }
+  }
+
+  /** Seals on a malformed model that are not those of its zero result. */
+  async function falseSeals(participant: Address, commitment: Hex): Promise<Seal[]> {
+    return (await registry.sealsOf(taskId, participant)).filter(
+      ({ validator, seal }) =>
+        seal !== ZERO_HASH && seal !== validatorSeal(chain.domain, taskId, commitment, validator, ZERO_HASH),
+    );
   }
 
   /** Whose seal on a malformed model is not that of the zero result has vouched for it. */
@@ -171,9 +184,8 @@ export function createModelChallenger(options: ModelChallengerOptions): Duty {
       const candidate = await registry.commitmentOf(taskId, participant);
       if (candidate === undefined) continue;
       const slashed = await models.slashed(taskId, participant);
-      for (const { validator, seal } of await registry.sealsOf(taskId, participant)) {
-        const truth = validatorSeal(chain.domain, taskId, candidate.hash, validator, ZERO_HASH);
-        if (seal === ZERO_HASH || seal === truth || slashed.includes(validator)) continue;
+      for (const { validator } of await falseSeals(participant, candidate.hash)) {
+        if (slashed.includes(validator)) continue;
         try {
           await models.slash(taskId, participant, validator);
           log.warn(about("slash", participant), `took the stake of ${validator}, which vouched for ${participant}`);
@@ -183,11 +195,7 @@ export function createModelChallenger(options: ModelChallengerOptions): Duty {
         }
       }
     }
-    const at = { abi: validatorStakeAbi, address: chain.deployment.stake } as const;
-    const credit = await chain.read({ ...at, functionName: "creditOf", args: [chain.account] });
-    if (credit === 0n) return;
-    await chain.send({ ...at, functionName: "withdraw", args: [] });
-    log.info({ event: "withdraw-credit", amount: String(credit) }, `withdrew ${formatAmount(credit)} of lost stakes`);
+    await collectLostStakes(chain, log);
   }
 
   async function examine(task: TaskState, examined: Examined, demands: readonly Demand[], head: Head): Promise<void> {
@@ -210,6 +218,21 @@ export function createModelChallenger(options: ModelChallengerOptions): Duty {
     await showMalformed(task, participant, found.malformed.reason);
   }
 
+  /**
+   * Shows what else is wrong with a candidate that fell for another reason, for those who vouched for it: of a malformed
+   * model every value may be right, and the game over one prediction cannot tell.
+   */
+  async function showLate(task: TaskState, participant: Address, head: Head): Promise<void> {
+    if (await models.isShownMalformed(taskId, participant)) return;
+    const found = await evaluate(task, participant, head);
+    const candidate = await registry.commitmentOf(taskId, participant);
+    if (found?.malformed == null || found.modelRoot !== candidate?.modelRoot) return;
+    for (const { validator } of await falseSeals(participant, candidate.hash)) {
+      if ((await stakeAtRisk(chain, validator)) / 2n < disputes.bond) continue;
+      return showMalformed(task, participant, found.malformed.reason);
+    }
+  }
+
   return {
     name: "challenge model",
     run: async (head) => {
@@ -219,9 +242,20 @@ export function createModelChallenger(options: ModelChallengerOptions): Duty {
       if (!ended && phase !== "Window" && phase !== "Seal" && phase !== "Open") return;
       const demands = await models.demandsIn(taskId);
       await tidy(demands, head);
-      if (phase === "Window" && examined !== null) await examine(task, examined, demands, head);
+      let first: unknown;
+      const refuted = await disputes.refutedLately(taskId, head);
+      const looks = refuted.map((participant) => () => showLate(task, participant, head));
+      if (phase === "Window" && examined !== null) looks.unshift(() => examine(task, examined, demands, head));
+      for (const look of looks) {
+        try {
+          await look();
+        } catch (error) {
+          first ??= error;
+        }
+      }
       await slash();
-      return ended && !demands.some((one) => isUnder(one) && one.challenger === chain.account);
+      if (first !== undefined) throw first;
+      return ended && refuted.length === 0 && !demands.some((one) => isUnder(one) && one.challenger === chain.account);
     },
   };
 }

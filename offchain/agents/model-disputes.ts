@@ -2,12 +2,15 @@
  * The part of the disputes contract that is about a candidate's whole model: malformed ones, parts that are demanded,
  * and validators that sealed what was refuted.
  */
-import type { ModelOpening } from "../evaluation/dispute-openings.ts";
-import type { UnitName, WholeUnit } from "../evaluation/model-parts.ts";
+import { encodeFunctionData } from "viem";
+
+import type { ModelOpening, OpenableModel } from "../evaluation/dispute-openings.ts";
+import { openWholeUnit, type UnitName, type WholeUnit } from "../evaluation/model-parts.ts";
 import { DEMAND_STAGES, disputesAbi } from "../protocol/abi.ts";
 import type { Address, Hex, SpaceTuple } from "../protocol/bytes.ts";
 import type { ChainClient } from "../protocol/chain-client.ts";
 import { PonasError } from "../protocol/errors.ts";
+import { sendBatched, type BatchedCall } from "./batches.ts";
 import { paying, type Registry } from "./registry.ts";
 
 export type DemandStage = (typeof DEMAND_STAGES)[number];
@@ -35,10 +38,23 @@ export interface TestOpening {
 
 /** The layer of a demand for what the model's root binds itself. */
 const OPENING = 2 ** 32 - 1;
+const NO_UNIT: WholeUnit = { bias: 0, rows: [], weights: "0x", siblings: [] };
+
+/** At most, apart from the bytes of what is published. */
+const DEMAND_GAS = 170_000;
+const ANSWER_GAS = 150_000;
+const EXPIRE_GAS = 120_000;
 
 export async function createModelDisputes(chain: ChainClient, registry: Registry, address: Address) {
   const at = { abi: disputesAbi, address } as const;
   const since = { fromBlock: BigInt(chain.deployment.fromBlock) } as const;
+  const batched = async (calls: readonly BatchedCall[]): Promise<number> => {
+    const { taken, failure } = await sendBatched(calls, (data) =>
+      chain.send({ ...at, functionName: "multicall", args: [data] }),
+    );
+    if (failure !== null) throw failure;
+    return taken;
+  };
   const price = await chain.read({ ...at, functionName: "demandPrice", args: [] });
 
   return {
@@ -72,32 +88,93 @@ export async function createModelDisputes(chain: ChainClient, registry: Registry
     },
 
     /**
-     * Demands units, or with null the architecture; the account pays the price of each. One allowance for all of them:
-     * there may be hundreds, and little time. Parts that somebody else demanded in the meantime are left out.
+     * Demands units, or with null the architecture; the account pays the price of each. One allowance for all of them,
+     * and few transactions: there may be hundreds, and little time. Parts that somebody else demanded in the meantime are
+     * left out.
      * @throws PonasError funds; reverted where it is too late
      */
     demand: (taskId: bigint, parts: readonly (UnitName | null)[]) =>
       paying(chain, async () => {
         await registry.approve(address, BigInt(parts.length) * price);
-        for (const unit of parts) {
-          try {
+        await batched(
+          parts.map((unit) => {
             const args = [taskId, unit?.layer ?? OPENING, unit?.index ?? 0] as const;
-            await chain.send({ ...at, functionName: "demand", args });
-          } catch (error) {
-            if (!(error instanceof PonasError && error.message.includes("AlreadyDemanded"))) throw error;
-          }
-        }
+            return {
+              gas: DEMAND_GAS,
+              data: [encodeFunctionData({ abi: disputesAbi, functionName: "demand", args })],
+              alone: async () => {
+                try {
+                  await chain.send({ ...at, functionName: "demand", args });
+                } catch (error) {
+                  if (!(error instanceof PonasError && error.message.includes("AlreadyDemanded"))) throw error;
+                }
+              },
+            };
+          }),
+        );
       }),
-    answerModel: (id: bigint, model: ModelOpening) =>
-      chain.send({ ...at, functionName: "answerModel", args: [id, model] }),
-    answerUnit: (id: bigint, model: ModelOpening, unit: WholeUnit) =>
-      chain.send({ ...at, functionName: "answerUnit", args: [id, model, unit] }),
-    expireDemand: (id: bigint) => chain.send({ ...at, functionName: "expireDemand", args: [id] }),
 
-    showMalformedArchitecture: (taskId: bigint, model: ModelOpening, space: SpaceTuple, test: TestOpening) =>
-      chain.send({ ...at, functionName: "showMalformedArchitecture", args: [taskId, model, space, test] }),
-    showMalformedUnit: (taskId: bigint, model: ModelOpening, { layer, index }: UnitName, unit: WholeUnit) =>
-      chain.send({ ...at, functionName: "showMalformedUnit", args: [taskId, model, layer, index, unit] }),
+    /**
+     * Publishes what is demanded, queued demands included: an answer makes room for the clock of the next one.
+     * @param openable opens the architecture for what the root binds, and units of it
+     * @returns how many were taken
+     * @throws PonasError reverted, of the first that the chain refused, after all others were taken
+     */
+    publish: (demands: readonly Demand[], openable: OpenableModel) =>
+      batched(
+        demands.map(({ id, stage, unit }) => {
+          const answer =
+            unit === null
+              ? ({ ...at, functionName: "answerModel", args: [id, openable.opening] } as const)
+              : ({
+                  ...at,
+                  functionName: "answerUnit",
+                  args: [id, openable.opening, openWholeUnit(openable, unit) ?? NO_UNIT],
+                } as const);
+          const start = { ...at, functionName: "expireDemand", args: [id] } as const;
+          const data = encodeFunctionData(answer as Parameters<typeof encodeFunctionData>[0]);
+          return {
+            gas: ANSWER_GAS,
+            data: stage === "Queued" ? [encodeFunctionData(start), data] : [data],
+            alone: async () => {
+              if (stage === "Queued") await chain.send(start);
+              await (answer.functionName === "answerModel" ? chain.send(answer) : chain.send(answer));
+            },
+          };
+        }),
+      ),
+
+    /** Gives prices back, starts clocks, or refutes: what time and other disputes have made of these demands. */
+    expire: (ids: readonly bigint[]) =>
+      batched(
+        ids.map((id) => {
+          const call = { ...at, functionName: "expireDemand", args: [id] } as const;
+          return { gas: EXPIRE_GAS, data: [encodeFunctionData(call)], alone: () => chain.send(call) };
+        }),
+      ),
+
+    showMalformedArchitecture: (
+      taskId: bigint,
+      participant: Address,
+      model: ModelOpening,
+      space: SpaceTuple,
+      test: TestOpening,
+    ) =>
+      chain.send({ ...at, functionName: "showMalformedArchitecture", args: [taskId, participant, model, space, test] }),
+    showMalformedUnit: (
+      taskId: bigint,
+      participant: Address,
+      model: ModelOpening,
+      { layer, index }: UnitName,
+      unit: WholeUnit,
+    ) =>
+      chain.send({ ...at, functionName: "showMalformedUnit", args: [taskId, participant, model, layer, index, unit] }),
+
+    /** Whether anybody has shown that a candidate's model is malformed. */
+    isShownMalformed: async (taskId: bigint, participant: Address): Promise<boolean> => {
+      const args = { taskId, participant };
+      return (await chain.client.getContractEvents({ ...at, eventName: "ModelRefuted", args, ...since })).length > 0;
+    },
 
     /** Candidates of a task that this account has shown to be malformed. */
     refutedByUs: async (taskId: bigint): Promise<Address[]> => {

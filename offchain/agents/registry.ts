@@ -317,6 +317,17 @@ export function createRegistry(chain: ChainClient) {
       );
     },
 
+    /** Candidates of a task that have lost their bond, in the order in which they did. */
+    eliminatedIn: async (id: bigint): Promise<Address[]> => {
+      const logs = await chain.client.getContractEvents({
+        ...at,
+        eventName: "CandidateEliminated",
+        args: { taskId: id },
+        fromBlock: BigInt(chain.deployment.fromBlock),
+      });
+      return logs.map(({ args }) => args.participant!);
+    },
+
     /** Whether validators with so much of all stake can take a candidate's bond: a quorum, where there are no disputes. */
     decides: async (weight: bigint, totalStake: bigint): Promise<boolean> => {
       if ((await chain.read({ ...at, functionName: "disputes", args: [] })) !== NOBODY) return false;
@@ -406,6 +417,22 @@ export function createRegistry(chain: ChainClient) {
     withdraw: () => chain.send({ ...at, functionName: "withdraw", args: [] }),
   };
 }
+
+/** Phases in which candidates are examined, or have been. */
+const EXAMINING: ReadonlySet<Phase> = new Set<Phase>([
+  "Advanceable",
+  "Seal",
+  "Open",
+  "Window",
+  "Confirmable",
+  "Confirmed",
+  "Void",
+]);
+
+/** Whether a candidate of the task may have been refuted. */
+export const mayHaveRefuted = ({ phase }: TaskState): boolean => EXAMINING.has(phase);
+
+export const hasEnded = ({ phase }: TaskState): boolean => phase === "Confirmed" || phase === "Void";
 
 /** A claim of at least the minimum (and of one) stands; anything less withdraws and needs no bond. */
 export function isCandidate({ minCorrect }: TaskState, claimedCorrect: number): boolean {

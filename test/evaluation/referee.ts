@@ -57,6 +57,8 @@ export function createReferee({ network, openable, pixels, labels }: Setting) {
       column: 0,
       channel: 0,
       kernelRow: 0,
+      ofSeal: false,
+      defender: ZERO_ADDRESS,
     };
     let disputed: Hex = root;
     let sum = 0;

@@ -1,0 +1,43 @@
+/** The challenger's side of every dispute that an account has raised, over a candidate's result or over a seal. */
+import type { Head } from "../protocol/chain-client.ts";
+import { press } from "./dispute-moves.ts";
+import { createDisputeSides } from "./dispute-sides.ts";
+import { isOfClaimant, tidy, type DisputeOptions } from "./dispute-clocks.ts";
+import { isOpen, type ChallengeInTask } from "./disputes-contract.ts";
+import type { TaskState } from "./registry.ts";
+
+/** Disputes that one account may lose over one candidate before it takes its own evaluation to be at fault. */
+export const MOST_LOST = 2;
+
+/**
+ * Makes every move that is due in these challenges, and ends what is over, whoever has raised it.
+ * @returns the first failure, or undefined: one that cannot be moved holds up no other
+ */
+export type Player = (task: TaskState, challenges: readonly ChallengeInTask[], head: Head) => Promise<unknown>;
+
+export function createPlayer({ taskId, chain, disputes, files, log }: DisputeOptions): Player {
+  const sides = createDisputeSides(files);
+
+  /** @returns what was done, in words, or null */
+  async function follow(task: TaskState, challenge: ChallengeInTask, head: Head): Promise<string | null> {
+    const { stage, deadline, id, moot } = challenge;
+    const due = challenge.challenger === chain.account && !moot && stage !== "Queued" && !isOfClaimant(stage);
+    if (!due || head.timestamp >= BigInt(deadline)) return tidy(disputes, challenge, head);
+    const side = await sides.side(task, challenge.participant, challenge.sample);
+    return press(disputes, challenge, await disputes.shown(id), side);
+  }
+
+  return async (task, challenges, head) => {
+    let first: unknown;
+    for (const challenge of challenges.filter(({ stage }) => isOpen(stage))) {
+      try {
+        const done = await follow(task, challenge, head);
+        const about = { event: "dispute", taskId: String(taskId), challenge: String(challenge.id) };
+        if (done !== null) log.info(about, `challenge ${challenge.id}: ${done}`);
+      } catch (error) {
+        first ??= error;
+      }
+    }
+    return first;
+  };
+}
