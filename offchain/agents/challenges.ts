@@ -8,6 +8,7 @@ import { createChallenger } from "./challenger.ts";
 import { createDisputeFiles } from "./dispute-sides.ts";
 import type { DisputesContract } from "./disputes-contract.ts";
 import type { Duty } from "./duties.ts";
+import { createSealChallenger } from "./seal-challenger.ts";
 import { createModelChallenger } from "./model-challenger.ts";
 import type { Registry } from "./registry.ts";
 import type { TaskFiles } from "./task-files.ts";
@@ -25,6 +26,8 @@ export interface ChallengesOptions {
   readonly modelTimeoutMs: number;
   /** units of the asset that one candidate's parts may cost, where its model cannot be fetched */
   readonly partsBudget?: bigint;
+  /** half of a validator's stake that is worth a challenge of its seal, in units of the asset; a challenge's bond unless said otherwise */
+  readonly leastSealGain?: bigint;
 }
 
 /** @param disputes null where the deployment has none, or where it is left to others to challenge */
@@ -43,6 +46,10 @@ export function createChallenges(
   const partsBudget = options.partsBudget ?? DEFAULT_PARTS_BUDGET;
   return {
     evaluate,
-    duties: [createChallenger(shared), createModelChallenger({ ...shared, taskFiles, published, partsBudget })],
+    duties: [
+      createChallenger(shared),
+      createModelChallenger({ ...shared, taskFiles, published, partsBudget }),
+      createSealChallenger({ ...shared, leastGain: options.leastSealGain }),
+    ],
   };
 }

@@ -8,8 +8,9 @@ import type { DisputeSides } from "./dispute-sides.ts";
 import { isOpen, type ChallengeInTask, type ChallengeStage, type DisputesContract } from "./disputes-contract.ts";
 import type { DemandStage } from "./model-disputes.ts";
 import type { Registry } from "./registry.ts";
+import { stakeAtRisk } from "./stake.ts";
 
-export type DisputeSide = "claimant" | "challenger";
+export type DisputeSide = "claimant" | "validator" | "challenger";
 
 /** One challenge of a prediction. */
 export interface ReportedChallenge {
@@ -18,8 +19,12 @@ export interface ReportedChallenge {
   readonly candidate: Address;
   readonly challenger: Address;
   readonly sample: number;
-  /** class that the candidate claims */
+  /** class that the candidate claims, and where there is one the validator sealed */
   readonly prediction: number;
+  /** who answers for its seal on the candidate; null where the candidate itself answers */
+  readonly validator: Address | null;
+  /** what that validator may lose, in units of the asset: all that it has staked; null where it is the candidate */
+  readonly stake: bigint | null;
   readonly stage: ChallengeStage;
   /** null where no clock runs */
   readonly toMove: DisputeSide | null;
@@ -73,20 +78,22 @@ export async function reportDisputes(options: {
 
   async function judge(challenge: ChallengeInTask): Promise<Pick<ReportedChallenge, "right" | "unknown">> {
     if (sides === undefined) return { right: null, unknown: null };
-    const { taskId, participant, sample, prediction } = challenge;
+    const { taskId, participant, sample, prediction, ofSeal } = challenge;
     try {
       const task = await registry.task(taskId);
       const { trace } = await sides(taskId).side(task, participant, sample);
       const [found] = largestOfEach(Float64Array.from(trace.logits), trace.logits.length);
-      return { right: found === prediction ? "claimant" : "challenger", unknown: null };
+      return { right: found !== prediction ? "challenger" : defenderOf(ofSeal), unknown: null };
     } catch (error) {
       return { right: null, unknown: explainError(error) };
     }
   }
 
-  for (const task of taskIds) {
+  // Of seals there are disputes in ended tasks too.
+  const tasks = all ? taskIds : [...new Set([...taskIds, ...(await disputes.tasksOfSealChallenges())])];
+  for (const task of tasks) {
     for (const one of await disputes.challengesIn(task)) {
-      const { id, participant, challenger, sample, prediction, stage, deadline } = one;
+      const { id, participant, challenger, sample, prediction, stage, deadline, ofSeal, defender } = one;
       if (!all && !isOpen(stage)) continue;
       const runs = isOpen(stage) && stage !== "Queued";
       challenges.push({
@@ -97,7 +104,9 @@ export async function reportDisputes(options: {
         sample,
         prediction,
         stage,
-        toMove: !runs ? null : isOfClaimant(stage) ? "claimant" : "challenger",
+        validator: ofSeal ? defender : null,
+        stake: ofSeal ? await stakeAtRisk(chain, defender) : null,
+        toMove: !runs ? null : isOfClaimant(stage) ? defenderOf(ofSeal) : "challenger",
         secondsLeft: runs ? left(deadline) : null,
         bond: disputes.bond,
         ...(await judge(one)),
@@ -120,3 +129,5 @@ export async function reportDisputes(options: {
   }
   return { challenges, demands };
 }
+
+const defenderOf = (ofSeal: boolean): DisputeSide => (ofSeal ? "validator" : "claimant");

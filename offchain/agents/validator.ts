@@ -22,7 +22,8 @@ import {
   type Registry,
   type TaskState,
 } from "./registry.ts";
-import { shapeOf } from "./task-descriptor.ts";
+import { createSealDefence, createSealWatch } from "./seal-defender.ts";
+import { binaryCid, shapeOf } from "./task-descriptor.ts";
 
 export interface ValidatorOptions extends ChallengesOptions {
   /** challenge what it found otherwise, where the deployment has disputes; true unless said otherwise */
@@ -48,8 +49,9 @@ export async function ensureStake(
 export async function runValidator(options: ValidatorOptions): Promise<void> {
   const { chain } = options;
   const registry = createRegistry(chain);
-  const disputes = options.challenge === false ? null : await createDisputesContract(chain);
-  await followEveryTask(registry, options, (id) => dutiesFor(id, registry, disputes, options));
+  const disputes = await createDisputesContract(chain);
+  const challenged = disputes === null ? undefined : createSealWatch(chain, disputes);
+  await followEveryTask(registry, options, (id) => dutiesFor(id, registry, disputes, options), challenged);
 }
 
 /** Of fetching a task's descriptor and its encrypted test set: those that come with the CIDs and not with our node. */
@@ -62,9 +64,10 @@ function dutiesFor(
   disputes: DisputesContract | null,
   options: ValidatorOptions,
 ): Duty[] {
-  const { chain, files, log, signal } = options;
+  const { chain, store, files, log, signal } = options;
   const validator = chain.account;
-  const { evaluate, duties: challenges } = createChallenges(taskId, registry, disputes, options);
+  const challenging = options.challenge === false ? null : disputes;
+  const { evaluate, duties: challenges } = createChallenges(taskId, registry, challenging, options);
 
   async function vote(task: TaskState, head: Head): Promise<void> {
     // Where nobody has committed, nobody is harmed, and the vote would be gas for nothing.
@@ -110,12 +113,24 @@ function dutiesFor(
     const evaluation = await evaluate(task, participant, head);
     const candidate = await registry.commitmentOf(taskId, participant);
     if (evaluation === undefined || candidate === undefined) return;
+    // A malformed model's zero result is nothing that could be challenged.
+    if (disputes !== null && evaluation.malformed === null) await keep(task, candidate.modelCid);
     await registry.seal(
       taskId,
       participant,
       validatorSeal(chain.domain, taskId, candidate.hash, validator, evaluation.result),
     );
     log.info({ event: "seal", taskId: String(taskId), participant }, `sealed the result of ${participant}`);
+  }
+
+  /**
+   * Keeps what a seal is defended with, before it is made: whoever loses a dispute on purpose to have the validators
+   * challenged would withdraw the model, and its publisher the samples.
+   */
+  async function keep(task: TaskState, modelCid: Uint8Array): Promise<void> {
+    const { data } = await files.descriptor(task);
+    const descriptorCid = binaryCid(task.descriptorCid, `The descriptor of task ${taskId}`);
+    for (const cid of [modelCid, descriptorCid, data.encryptedTest.cid]) await store.pin(cid, { signal });
   }
 
   /** Opens for a claimant that is away, where we found what it claims. Late in the period: it is the claimant's turn first. */
@@ -201,6 +216,7 @@ function dutiesFor(
   return [
     createPrefetch({ taskId, registry, files }),
     validate,
+    ...(disputes === null ? [] : [createSealDefence({ ...options, taskId, registry, disputes, files })]),
     ...challenges,
     createKeeper({ taskId, registry, log, patience: 3 }),
   ];
