@@ -109,6 +109,7 @@ describe("What came of the lie", () => {
       moves: [
         {
           challenge: 1n,
+          validator: null,
           by: account,
           name: "challenger",
           call: "challenge",

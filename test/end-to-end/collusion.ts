@@ -8,14 +8,14 @@ import type { LogRecord, Processes } from "../../offchain/cli/demo/processes.ts"
 const TOKEN = 10n ** 18n;
 
 /**
- * Every staked validator is in league with two cheats: a miner that claims one right prediction too many, and one whose
- * model is none of the task's space. They seal what these claim, and their quorum attests it. One challenger, who has no
- * stake, is honest, and is killed with −9 in the middle of the game.
+ * Every staked validator is in league with a miner that claims one right prediction too many, and one of them with a
+ * second cheat, whose model is none of the task's space, too. They seal what these claim, and the lie is attested by a
+ * quorum. One challenger, who has no stake, is honest, and is killed with −9 in the middle of the game.
  */
 describe("Lies that every validator confirms", function () {
   this.timeout(290_000);
 
-  it("are refuted by one honest challenger, killed and restarted in the middle, and the honest miner's block stands", async () => {
+  it("are refuted by one honest challenger, killed and restarted in the middle: the honest miner's block stands, and every validator loses its stake", async () => {
     const { liar, forger, honest, validators, challenger } = createCheatCast({ forged: true });
     const records: LogRecord[] = [];
     const moves = (): LogRecord[] => records.filter(({ event }) => event === "move");
@@ -36,7 +36,13 @@ describe("Lies that every validator confirms", function () {
       trainLimit: 3000,
       minAccuracy: 20,
       seed: 5,
-      validator: ["test/end-to-end/kit/colluding-validator.ts", "--liar", liar.address],
+      validator: [
+        "test/end-to-end/kit/colluding-validator.ts",
+        "--liar",
+        liar.address,
+        "--forgers-friend",
+        validators[2]!.name,
+      ],
       forger: "test/end-to-end/kit/forger.ts",
       signal: AbortSignal.timeout(280_000),
       onRecord: (record) => void records.push(record),
@@ -52,12 +58,22 @@ describe("Lies that every validator confirms", function () {
     expect(summary.block.winner).to.equal(honest.address);
 
     // The game was played to its end, by both sides, on both sides of the kill.
-    const calls = summary.moves.map(({ call }) => call);
+    const ofLie = summary.moves.filter(({ validator }) => validator === null);
+    const calls = ofLie.map(({ call }) => call);
     expect(calls[0]).to.equal("challenge");
     expect(calls.at(-1)).to.equal("prove");
     expect(calls.filter((call) => call.startsWith("answer"))).to.have.length.within(1, 4);
     expect(killedAfter).to.be.within(3, calls.length - 1);
-    expect(new Set(summary.moves.map(({ challenge }) => challenge)).size, "challenges").to.equal(1);
+    expect(new Set(ofLie.map(({ challenge }) => challenge)).size, "challenges").to.equal(1);
+
+    // Its refutation is no proof against those who sealed it, since a claimant can lose on purpose: each of them had to
+    // answer for its own seal, and could not. Only the forger's friend may have lost its stake before, for the model that
+    // is malformed whatever its claimant does.
+    for (const { address } of validators.slice(0, 2)) {
+      const ofSeal = summary.moves.filter(({ validator }) => validator === address);
+      expect(ofSeal[0]!.call).to.equal("challengeSeal");
+      expect(ofSeal.at(-1)!.words).to.match(/ – refuted$/);
+    }
 
     expect(summary.moves.map(({ words }) => words).join(), "in words").not.to.match(/undefined|NaN/);
 
@@ -70,8 +86,6 @@ describe("Lies that every validator confirms", function () {
       expect(accounts.get(address)!.change).to.equal(feesOf(address) - candidateBond);
     }
     expect(accounts.get(honest.address)!.change).to.equal(feesOf(honest.address) + reward);
-    // Who sealed a malformed model has lied whatever its claimant did: its whole stake is gone. That a prediction was
-    // refuted is no proof against anybody else, since a claimant can lose on purpose.
     const stakes = validators.map(
       ({ address }) => -accounts.get(address)!.entries.find(({ amount }) => amount < 0n)!.amount,
     );

@@ -1,8 +1,9 @@
 /**
- * A validator in league with whoever cheats: of the liar's model it finds, seals and attests what the liar claims, and of
- * a model that is none of the task's space it finds nothing. Everything else it does as any validator does.
+ * A validator in league with a liar: of its model it finds, seals and attests what the liar claims. The one of the given
+ * name vouches for a second cheat as well: of a model that is none of the task's space it finds nothing. Everything else
+ * they do as any validator does.
  *
- *   node colluding-validator.ts --liar ADDRESS --model-timeout S, and the options of a daemon
+ *   node colluding-validator.ts --liar ADDRESS --forgers-friend NAME --model-timeout S, and the options of a daemon
  */
 import { createRegistry, type TaskState } from "../../../offchain/agents/registry.ts";
 import { createTaskFiles } from "../../../offchain/agents/task-files.ts";
@@ -15,15 +16,17 @@ import { withForgedRules } from "./forged-rules.ts";
 
 interface Own {
   readonly liar: Address;
+  readonly forgersFriend: string;
+  readonly name?: string;
   readonly modelTimeout: string;
 }
 
 // Not where mocha loads everything that lies in the folder.
 if (process.argv[1] === import.meta.filename) {
-  const flags = ["--liar <address>", "--model-timeout <s>"];
-  await runDaemon<Own>("validator", flags, async ({ chain, store, log, signal, liar, modelTimeout }) => {
+  const flags = ["--liar <address>", "--forgers-friend <name>", "--model-timeout <s>"];
+  await runDaemon<Own>("validator", flags, async ({ chain, store, log, signal, liar, ...own }) => {
     const registry = createRegistry(chain);
-    const modelTimeoutMs = 1000 * Number(modelTimeout);
+    const modelTimeoutMs = 1000 * Number(own.modelTimeout);
     const honest = createTaskFiles({ store, signal, timeoutMs: 120_000 });
     const lieOf = async (task: TaskState): Promise<Lie | undefined> => {
       const { phase, examined, maxModelBytes: maxBytes } = task;
@@ -38,7 +41,8 @@ if (process.argv[1] === import.meta.filename) {
     };
     await ensureStake(1000n * 10n ** 18n, { chain, log });
     log.info({ event: "ready" }, `colluding as ${chain.account}`);
-    const files = withForgedRules(lyingFiles(honest, lieOf));
+    const lying = lyingFiles(honest, lieOf);
+    const files = own.name === own.forgersFriend ? withForgedRules(lying) : lying;
     await runValidator({ chain, store, files, challenge: false, log, signal, modelTimeoutMs });
   });
 }

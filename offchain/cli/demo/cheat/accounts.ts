@@ -142,14 +142,12 @@ export async function readAccounts(options: {
       entries.push({ amount: -task.publisherBond, reason: "bond that it releases the key" });
       entries.push({ amount: -task.validatorFee, reason: "fee for the validators" });
     }
-    const raised = await chain.client.getContractEvents({
-      abi: disputesAbi,
-      address: disputes,
-      eventName: "Challenged",
-      ...since,
-      strict: true,
-    });
-    const own = raised.filter(({ args }) => args.challenger === address).length;
+    const raised = await Promise.all(
+      (["Challenged", "SealChallenged"] as const).map((eventName) =>
+        chain.client.getContractEvents({ abi: disputesAbi, address: disputes, eventName, ...since, strict: true }),
+      ),
+    );
+    const own = raised.flat().filter(({ args }) => args.challenger === address).length;
     if (own > 0) {
       const bond = await chain.read({ abi: disputesAbi, address: disputes, functionName: "challengeBond", args: [] });
       entries.push({ amount: -bond * BigInt(own), reason: `bond of ${times(own, "challenge")}` });

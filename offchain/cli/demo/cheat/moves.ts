@@ -7,6 +7,8 @@ import type { ChainClient } from "../../../protocol/chain-client.ts";
 
 export interface Move {
   readonly challenge: bigint;
+  /** whose seal is challenged; null where the candidate itself is */
+  readonly validator: Address | null;
   readonly by: Address;
   /** the call, as `IPredictionDisputes` names it */
   readonly call: string;
@@ -32,6 +34,10 @@ export async function readMoves(chain: ChainClient, disputes: Address, fromBlock
     own.push(log);
     transactions.set(log.transactionHash, own);
   }
+  const validators = new Map<bigint, Address>();
+  for (const log of logs) {
+    if (log.eventName === "SealChallenged") validators.set(log.args.challengeId!, log.args.validator!);
+  }
   const moves = await Promise.all(
     [...transactions].map(async ([transaction, events]): Promise<Move | null> => {
       const challenge = events.flatMap(({ args }) => ("challengeId" in args ? [args.challengeId!] : [])).at(0);
@@ -41,7 +47,8 @@ export async function readMoves(chain: ChainClient, disputes: Address, fromBlock
       const { gasUsed } = await client.getTransactionReceipt({ hash: transaction });
       const { functionName, args } = decodeFunctionData({ abi: disputesAbi, data: sent.input });
       const words = describe(functionName, args ?? [], events);
-      return { challenge, by: getAddress(sent.from), call: functionName, words, gas: gasUsed, transaction };
+      const validator = validators.get(challenge) ?? null;
+      return { challenge, validator, by: getAddress(sent.from), call: functionName, words, gas: gasUsed, transaction };
     }),
   );
   return moves.filter((move) => move !== null);
@@ -60,6 +67,10 @@ function describe(call: string, args: readonly unknown[], events: Events): strin
   switch (call) {
     case "challenge":
       return `challenges the prediction of image ${said.get("Challenged")!.sample}, which is opened as class ${said.get("Challenged")!.prediction}`;
+    case "challengeSeal": {
+      const { sample, prediction, participant, validator } = said.get("SealChallenged")!;
+      return `challenges that ${validator} sealed class ${prediction} of image ${sample} for ${participant}, which is refuted`;
+    }
     case "answerTrace": {
       const { tensors, logits } = said.get("TraceAnswered") as { tensors: Hex[]; logits: number[] };
       return `shows the hashes of ${tensors.length} tensors and ${logits.length} logits, of which the one of that class is the largest`;

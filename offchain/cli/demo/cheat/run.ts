@@ -10,7 +10,7 @@ import { openStorage } from "../../../agents/storage.ts";
 import { explainFromChain } from "../../../agents/task-facts.ts";
 import { createTaskFiles } from "../../../agents/task-files.ts";
 import { CREDIT_TEXTS } from "../../../pool/explain.ts";
-import { taskRegistryAbi } from "../../../protocol/abi.ts";
+import { disputesAbi, taskRegistryAbi } from "../../../protocol/abi.ts";
 import { formatAmount } from "../../../protocol/amounts.ts";
 import { ledgerBlockHash, type Address } from "../../../protocol/bytes.ts";
 import type { ChainClient } from "../../../protocol/chain-client.ts";
@@ -83,14 +83,15 @@ const HONEST_THROTTLE = 0.4;
 export async function runCheat(options: CheatOptions): Promise<CheatSummary> {
   await checkOptions(options);
   const cast = createCheatCast({ forged: options.forger !== undefined });
-  const named = new Map(everyoneOfCheat(cast).map(({ address, name }) => [address.toLowerCase(), name]));
-  const onRecord = (record: LogRecord): void =>
-    options.onRecord({
-      ...record,
-      msg: record.msg.replace(/0x[0-9a-fA-F]{40}(?![0-9a-fA-F])/g, (word) => named.get(word.toLowerCase()) ?? word),
-    });
+  const onRecord = (record: LogRecord): void => options.onRecord({ ...record, msg: withNames(record.msg, cast) });
   const told = { ...options, onRecord };
   return withProcesses(told, (backstage) => playCheat(backstage, cast, { ...told, signal: backstage.signal }));
+}
+
+/** A text in which every actor has its name in its address's place. */
+function withNames(text: string, cast: CheatCast): string {
+  const named = new Map(everyoneOfCheat(cast).map(({ address, name }) => [address.toLowerCase(), name]));
+  return text.replace(/0x[0-9a-fA-F]{40}(?![0-9a-fA-F])/g, (word) => named.get(word.toLowerCase()) ?? word);
 }
 
 async function playCheat(backstage: Backstage, cast: CheatCast, options: CheatOptions): Promise<CheatSummary> {
@@ -101,8 +102,6 @@ async function playCheat(backstage: Backstage, cast: CheatCast, options: CheatOp
   const deployArgs = ["--answer-period", String(ANSWER_PERIOD)];
   const stage = await raiseStage(backstage, { actors, ports, deployArgs, onStep });
   const { clientOf, eventOf, start } = stage;
-  const nameOf = (account: Address): string =>
-    actors.find(({ address }) => address.toLowerCase() === account.toLowerCase())?.name ?? account;
 
   onStep("starting validators, a challenger, an honest miner and a liar");
   const margin = ["--commit-margin", String(COMMIT_MARGIN)];
@@ -130,7 +129,7 @@ async function playCheat(backstage: Backstage, cast: CheatCast, options: CheatOp
   const readNewMoves = async (): Promise<void> => {
     const all = await readMoves(chain, disputes.address, BigInt(chain.deployment.fromBlock));
     for (const move of all.slice(moves.length)) {
-      const told = { ...move, name: nameOf(move.by) };
+      const told = { ...move, words: withNames(move.words, cast), name: withNames(move.by, cast) };
       moves.push(told);
       onRecord({ level: 30, name: told.name, event: "move", msg: `${move.words} (${formatGas(move.gas)})` });
     }
@@ -146,7 +145,8 @@ async function playCheat(backstage: Backstage, cast: CheatCast, options: CheatOp
   }
   if (task.winner === cast.liar.address) throw new PonasError("integrity", "The lie was confirmed.");
   const lying = await registry.commitmentOf(taskId, cast.liar.address);
-  if (moves.length === 0 || lying === undefined) {
+  const first = moves.find(({ validator }) => validator === null);
+  if (first === undefined || lying === undefined) {
     throw new PonasError("unavailable", "The honest claim was the highest: nobody had to look at the lie.", {
       cure: "another --seed",
     });
@@ -157,7 +157,8 @@ async function playCheat(backstage: Backstage, cast: CheatCast, options: CheatOp
   }
 
   onStep("waiting until everyone is paid");
-  await untilSettled(task, chain, cast, signal);
+  await untilSettled({ task, chain, cast, disputes: disputes.address, signal });
+  await readNewMoves();
   onStep("fetching both models back by their CIDs and evaluating them anew");
   const log = createLog("demo", { level: "silent" });
   await using storage = await openStorage({ stateDir: `${dir}/witness`, peer: stage.ipfs, log, signal });
@@ -185,7 +186,7 @@ async function playCheat(backstage: Backstage, cast: CheatCast, options: CheatOp
       account: cast.liar.address,
       claimed: lying.claimedCorrect,
       ...ofLiar,
-      sample: (await disputes.challenge(moves[0]!.challenge)).sample,
+      sample: (await disputes.challenge(first.challenge)).sample,
       lost: lying.state === "Eliminated",
     },
     moves,
@@ -215,13 +216,29 @@ function checkSlash(lost: bigint, { accounts, burned }: Accounts): void {
   );
 }
 
-/** Waits until the ended task holds nothing any more: every bond, reward and fee is somebody's. */
-async function untilSettled(task: TaskState, chain: ChainClient, cast: CheatCast, signal: AbortSignal): Promise<void> {
+/** Waits until the ended task holds nothing any more, and no seal is disputed: every bond, reward and fee is somebody's. */
+async function untilSettled(options: {
+  readonly task: TaskState;
+  readonly chain: ChainClient;
+  readonly cast: CheatCast;
+  readonly disputes: Address;
+  readonly signal: AbortSignal;
+}): Promise<void> {
+  const { task, chain, cast, disputes, signal } = options;
   const { registry } = chain.deployment;
-  const held = async (): Promise<bigint> =>
-    (await chain.read({ abi: taskRegistryAbi, address: registry, functionName: "taskOf", args: [task.id] })).escrow;
+  const cheats = cast.forger === null ? [cast.liar] : [cast.liar, cast.forger];
+  const held = async (): Promise<boolean> => {
+    const at = { abi: disputesAbi, address: disputes, functionName: "openSealChallenges" } as const;
+    for (const { address: cheat } of cheats) {
+      for (const { address } of cast.validators) {
+        if ((await chain.read({ ...at, args: [task.id, cheat, address] })) > 0n) return true;
+      }
+    }
+    const { escrow } = await chain.read({ abi: taskRegistryAbi, address: registry, functionName: "taskOf", args: [task.id] }); // prettier-ignore
+    return escrow > 0n;
+  };
   const deadline = performance.now() + 60_000;
-  while ((await held()) > 0n) {
+  while (await held()) {
     if (performance.now() > deadline)
       throw new PonasError("timeout", "Not everyone was paid within 60 s of the block.");
     await sleep(500, signal);
