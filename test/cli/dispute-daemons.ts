@@ -65,7 +65,7 @@ describe("ponas challenger run, validator run and disputes on a chain", function
     const challenger = await network.account(4);
     const validator = await network.account(5);
     task = await startLie(network, "processes", 2);
-    const { taskId, sample, liar } = task;
+    const { taskId, sample, participant: liar } = task;
     const roles = [daemon("challenger", 4), daemon("validator", 5)];
     const first = roles.map((args) => start(...args));
     const watching = start("disputes", ...onChain(), "--watch");

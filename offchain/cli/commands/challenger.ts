@@ -16,6 +16,7 @@ import { holdState, openFiles } from "../daemon.ts";
 interface RunOptions extends DaemonOptions, StorageOptions {
   readonly modelTimeout: number;
   readonly partsBudget: bigint;
+  readonly leastSealGain?: bigint;
 }
 
 export function register(program: Command, context: Context): void {
@@ -29,7 +30,7 @@ export function register(program: Command, context: Context): void {
       wholeNumber("--model-timeout", 1),
       60,
     );
-  addPartsBudget(addStorageOptions(addChainOptions(run))).action(async (options: RunOptions) => {
+  addChallengeOptions(addStorageOptions(addChainOptions(run))).action(async (options: RunOptions) => {
     const session = await openSession("challenger", options, context);
     const { chain, log } = session;
     const { signal } = context;
@@ -37,17 +38,24 @@ export function register(program: Command, context: Context): void {
     await using storage = await openFiles(options, session, signal);
     const { store, files } = storage;
     log.info({ event: "ready" }, `challenging as ${chain.account}`);
-    const { modelTimeout, partsBudget } = options;
-    await runChallenger({ chain, store, files, log, signal, modelTimeoutMs: modelTimeout * 1000, partsBudget });
+    const { modelTimeout, partsBudget, leastSealGain } = options;
+    const modelTimeoutMs = modelTimeout * 1000;
+    await runChallenger({ chain, store, files, log, signal, modelTimeoutMs, partsBudget, leastSealGain });
   });
 }
 
-/** What whoever challenges may spend on a candidate whose model cannot be fetched. */
-export function addPartsBudget(command: Command): Command {
-  return command.option(
-    "--parts-budget <amount>",
-    "most to spend on one candidate's parts, where its model cannot be fetched",
-    amount("--parts-budget"),
-    amount("--parts-budget")("20"),
-  );
+/** What whoever challenges may spend, and on what. */
+export function addChallengeOptions(command: Command): Command {
+  return command
+    .option(
+      "--parts-budget <amount>",
+      "most to spend on one candidate's parts, where its model cannot be fetched",
+      amount("--parts-budget"),
+      amount("--parts-budget")("20"),
+    )
+    .option(
+      "--least-seal-gain <amount>",
+      "challenge no seal by which there is less to win, half its validator's stake (default: a challenge's bond)",
+      amount("--least-seal-gain"),
+    );
 }

@@ -4,7 +4,12 @@ import { join } from "node:path";
 
 import type { Command } from "commander";
 
-import { reportDisputes, type DisputeReport } from "../../agents/dispute-report.ts";
+import {
+  reportDisputes,
+  type DisputeReport,
+  type ReportedChallenge,
+  type ReportedDemand,
+} from "../../agents/dispute-report.ts";
 import { createDisputeFiles, createDisputeSides, type DisputeSides } from "../../agents/dispute-sides.ts";
 import { createDisputesContract } from "../../agents/disputes-contract.ts";
 import { createRegistry, formatAmount } from "../../agents/registry.ts";
@@ -34,7 +39,9 @@ const FILE_TIMEOUT_MS = 20_000;
 export function register(program: Command, context: Context): void {
   const disputes = program
     .command("disputes")
-    .description("open disputes: whose move it is, what is left of the clock, and with --ipfs or --peer who is right")
+    .description(
+      "open disputes over candidates and over seals: whose move it is, what is left of the clock, what is at risk, and with --ipfs or --peer who is right",
+    )
     .option("--task <id>", "all disputes of this task, decided ones too", taskNumber)
     .option("--watch", "print them again whenever they change, until stopped")
     .option("--json", "print JSON");
@@ -82,11 +89,11 @@ async function report(
   };
   if (watch !== true) {
     const found = await read();
-    return context.print(json, found, describe(found));
+    return context.print(json, found, describeDisputes(found));
   }
   let last = "";
   for await (const head of chain.heads()) {
-    const text = describe(await read());
+    const text = describeDisputes(await read());
     const clockless = text.replace(/, \d+ s left/g, "");
     if (clockless === last) continue;
     last = clockless;
@@ -94,36 +101,33 @@ async function report(
   }
 }
 
-function describe({ challenges, demands }: DisputeReport): string {
-  const lines = [
-    ...challenges.map(
-      ({
-        challenge,
-        task,
-        candidate,
-        challenger,
-        sample,
-        prediction,
-        stage,
-        toMove,
-        secondsLeft,
-        bond,
-        right,
-        unknown,
-      }) =>
-        `challenge ${challenge} of task ${task}: ${challenger} says that class ${prediction} of sample ${sample} is not ` +
-        `what the model of ${candidate} makes of it; bond ${formatAmount(bond)}; ${stage}` +
-        (toMove === null ? "" : `, the ${toMove} is to move, ${secondsLeft} s left`) +
-        (right === null ? "" : `; the ${right} is right`) +
-        (unknown === null ? "" : `; who is right is not known here: ${unknown}`),
-    ),
-    ...demands.map(
-      ({ demand, task, candidate, challenger, layer, unit, stage, secondsLeft, price }) =>
-        `demand ${demand} of task ${task}: ${challenger} demands ` +
-        (layer === null ? "the architecture" : `unit ${unit} of layer ${layer}`) +
-        ` of ${candidate}; price ${formatAmount(price)}; ${stage}` +
-        (secondsLeft === null ? "" : `, ${secondsLeft} s left`),
-    ),
-  ];
+/** A report in lines for people, one of each dispute. */
+export function describeDisputes({ challenges, demands }: DisputeReport): string {
+  const lines = [...challenges.map(describeChallenge), ...demands.map(describeDemand)];
   return lines.length === 0 ? "There are no open disputes." : lines.join("\n");
+}
+
+function describeChallenge(one: ReportedChallenge): string {
+  const { challenge, task, candidate, challenger, sample, prediction, validator, stake, stage, bond } = one;
+  const { toMove, secondsLeft, right, unknown } = one;
+  return [
+    `challenge ${challenge} of task ${task}: ${challenger} says that class ${prediction} of sample ${sample} is not ` +
+      `what the model of ${candidate} makes of it` +
+      (validator === null ? "" : `, as the validator ${validator} has sealed`) +
+      `; bond ${formatAmount(bond)}` +
+      (stake === null ? "" : `, stake at risk ${formatAmount(stake)}`),
+    stage + (toMove === null ? "" : `, the ${toMove} is to move, ${secondsLeft} s left`),
+    ...(right === null ? [] : [`the ${right} is right`]),
+    ...(unknown === null ? [] : [`who is right is not known here: ${unknown}`]),
+  ].join("; ");
+}
+
+function describeDemand({ demand, task, candidate, challenger, layer, unit, ...one }: ReportedDemand): string {
+  const { stage, secondsLeft, price } = one;
+  return (
+    `demand ${demand} of task ${task}: ${challenger} demands ` +
+    (layer === null ? "the architecture" : `unit ${unit} of layer ${layer}`) +
+    ` of ${candidate}; price ${formatAmount(price)}; ${stage}` +
+    (secondsLeft === null ? "" : `, ${secondsLeft} s left`)
+  );
 }

@@ -12,20 +12,21 @@ import {
   type DaemonOptions,
 } from "../context.ts";
 import { holdState, openFiles } from "../daemon.ts";
-import { addPartsBudget } from "./challenger.ts";
+import { addChallengeOptions } from "./challenger.ts";
 
 interface RunOptions extends DaemonOptions, StorageOptions {
   readonly stake: bigint;
   readonly modelTimeout: number;
   readonly challenge: boolean;
   readonly partsBudget: bigint;
+  readonly leastSealGain?: bigint;
 }
 
 export function register(program: Command, context: Context): void {
   const validator = program.command("validator").description("stake and validate");
   const run = validator
     .command("run")
-    .description("evaluate candidates, seal and attest results, until stopped")
+    .description("evaluate candidates, seal and attest results, and answer for what was sealed, until stopped")
     .option(
       "--stake <amount>",
       "least stake to have; what is missing is staked",
@@ -38,8 +39,11 @@ export function register(program: Command, context: Context): void {
       wholeNumber("--model-timeout", 1),
       60,
     );
-  run.option("--no-challenge", "leave it to others to challenge what this validator finds otherwise");
-  addPartsBudget(addStorageOptions(addChainOptions(run))).action(async (options: RunOptions) => {
+  run.option(
+    "--no-challenge",
+    "leave it to others to challenge what this validator finds otherwise; it answers for its own seals all the same",
+  );
+  addChallengeOptions(addStorageOptions(addChainOptions(run))).action(async (options: RunOptions) => {
     const session = await openSession("validator", options, context);
     const { chain, log } = session;
     const { signal } = context;
@@ -48,8 +52,8 @@ export function register(program: Command, context: Context): void {
     const { store, files } = storage;
     await ensureStake(options.stake, { chain, log });
     log.info({ event: "ready" }, `validating as ${chain.account}`);
-    const { challenge, partsBudget, modelTimeout } = options;
+    const { challenge, partsBudget, leastSealGain, modelTimeout } = options;
     const modelTimeoutMs = modelTimeout * 1000;
-    await runValidator({ chain, store, files, log, signal, modelTimeoutMs, challenge, partsBudget });
+    await runValidator({ chain, store, files, log, signal, modelTimeoutMs, challenge, partsBudget, leastSealGain });
   });
 }

@@ -123,6 +123,8 @@ export async function insist(
   options: {
     readonly chain: ChainClient;
     readonly participant: Address;
+    /** whose seal is challenged, of a candidate that is refuted; the candidate itself unless given */
+    readonly validator?: Address;
     readonly model: Model;
     readonly sample: number;
     readonly store: ModelStore;
@@ -132,16 +134,18 @@ export async function insist(
     readonly mayMove: () => boolean;
   },
 ): Promise<ChallengeInTask> {
-  const { chain, participant, model, sample, store, files, signal, mayMove } = options;
+  const { chain, participant, validator, model, sample, store, files, signal, mayMove } = options;
   const registry = createRegistry(chain);
   const disputes = (await createDisputesContract(chain))!;
   const sides = createDisputeSides(createDisputeFiles({ registry, store, files, signal, timeoutMs: 10_000 }));
   const task = await registry.task(taskId);
   const other = randomModel(random, model.architecture);
   const side = doctored(await sides.side(task, participant, sample), other, sample);
-  await disputes.raise(taskId, sample, (await disputes.predictionsOf(taskId, participant))!);
+  const opened = (await disputes.predictionsOf(taskId, participant))!;
+  if (validator === undefined) await disputes.raise(taskId, sample, opened);
+  else await disputes.raiseAgainstSeal(taskId, participant, validator, sample, opened);
   for (;;) {
-    const mine = (await disputes.challengesIn(taskId)).find(({ challenger }) => challenger === chain.account)!;
+    const mine = (await disputes.challengesIn(taskId)).findLast(({ challenger }) => challenger === chain.account)!;
     if (!isOpen(mine.stage)) return mine;
     if (mayMove()) await press(disputes, mine, await disputes.shown(mine.id), side);
     await sleep(200, signal);

@@ -29,58 +29,83 @@ import {
 } from "../kit/dispute-cast.ts";
 import { DISPUTES, type LocalNetwork } from "../local-network.ts";
 import { planWith, terms, TOKEN, untilPhase } from "../noise-task.ts";
-import { bid } from "./disputes.ts";
+import { bid, type Bid } from "./disputes.ts";
 
 const CANDIDATE_BOND = (terms.reward * BigInt(terms.candidateBondBps)) / 10_000n;
 
-export interface LyingTask {
+/** A task of one candidate, with what the test set says of it. */
+export interface LonelyTask {
   readonly taskId: bigint;
-  readonly liar: Address;
-  /** where the task's files and the liar's model are, as a multiaddr */
+  readonly participant: Address;
+  /** where the task's files and the candidate's model are, as a multiaddr */
   readonly peer: string;
   readonly store: ModelStore;
   readonly files: TaskFiles;
   readonly registry: Registry;
   readonly disputes: DisputesContract;
-  /** the one image of which the liar claims what its model does not make of it */
-  readonly sample: number;
   challenges(): Promise<ChallengeInTask[]>;
-  /** Lets the liar answer challenges from now on, or not: it begins silent. */
-  letAnswer(may: boolean): void;
-  /** Resolves when the task has ended and everybody stopped. */
+  /** Resolves when the task has ended, with the candidate refuted. */
   end(): Promise<void>;
 }
 
-/** A task in which nobody takes part but a liar. @param first index of the publisher's account; the liar's is the next */
-export async function startLie(network: LocalNetwork, name: string, first: number): Promise<LyingTask> {
+/** @param first index of the publisher's account; the participant's is the next */
+export async function startAlone(
+  network: LocalNetwork,
+  name: string,
+  first: number,
+  { file, root, predictions }: Omit<Bid, "chain">,
+): Promise<LonelyTask & { readonly claimant: ChainClient }> {
   const { log, signal, dir } = network;
-  const [publisher, liar] = await Promise.all([first, first + 1].map((index) => network.account(index)));
+  const publisher = await network.account(first);
+  const claimant = await network.account(first + 1);
   const { store, files, peer } = await network.store(name);
-  const lie = await someLiar();
   const window = DISPUTES.answerPeriod / 2; // a quiet machine's seconds
-  const shared = { chain: publisher!, store, state: createStateFolder(`${dir}/${name}`), log, signal };
+  const shared = { chain: publisher, store, state: createStateFolder(`${dir}/${name}`), log, signal };
   const taskId = await publishTask(
     planWith({ training: 6, testVote: 1, reveal: 6, seal: 3, open: 8, shortWindow: window, longWindow: window }),
     shared,
   );
   const following = followTask(taskId, shared);
+  const bidding = bid(taskId, { chain: claimant, file, root, predictions }, { files, store, signal });
+  const registry = createRegistry(claimant);
+  const disputes = (await createDisputesContract(claimant))!;
+  const participant = claimant.account;
+  return {
+    ...{ claimant, taskId, participant, peer, store, files, registry, disputes },
+    challenges: () => disputes.challengesIn(taskId),
+    end: async () => {
+      await Promise.all([bidding, following]);
+      expect((await registry.commitmentOf(taskId, participant))!.state).to.equal("Eliminated");
+    },
+  };
+}
+
+export interface LyingTask extends LonelyTask {
+  /** the one image of which the liar claims what its model does not make of it */
+  readonly sample: number;
+  /** Lets the liar answer challenges from now on, or not: it begins silent. */
+  letAnswer(may: boolean): void;
+}
+
+/** A task in which nobody takes part but a liar. @param first index of the publisher's account; the liar's is the next */
+export async function startLie(network: LocalNetwork, name: string, first: number): Promise<LyingTask> {
+  const { log, signal } = network;
+  const lie = await someLiar();
+  const task = await startAlone(network, name, first, { ...lie, predictions: lie.claimed });
+  const { claimant: chain, taskId } = task;
   let mayAnswer = false;
   const finished = new AbortController();
   const running = AbortSignal.any([signal, finished.signal]);
-  const defence = gated(await lyingDefence(taskId, liar!, lie, log), () => mayAnswer);
-  const defending = runDuties({ chain: liar!, log, signal: running, duties: [defence] });
-  const bidding = bid(taskId, { chain: liar!, file: lie.file, root: lie.root, predictions: lie.claimed }, { files, store, signal }); // prettier-ignore
-  const disputes = (await createDisputesContract(liar!))!;
+  const defence = gated(await lyingDefence(taskId, chain, lie, log), () => mayAnswer);
+  const defending = runDuties({ chain, log, signal: running, duties: [defence] });
   return {
-    ...{ taskId, liar: liar!.account, peer, store, files },
-    ...{ registry: createRegistry(liar!), disputes, sample: lie.lie.sample },
-    challenges: () => disputes.challengesIn(taskId),
+    ...task,
+    sample: lie.lie.sample,
     letAnswer: (may) => void (mayAnswer = may),
     end: async () => {
-      await Promise.all([bidding, following]);
+      await task.end();
       finished.abort();
       await defending;
-      expect((await createRegistry(liar!).commitmentOf(taskId, liar!.account))!.state).to.equal("Eliminated");
     },
   };
 }
