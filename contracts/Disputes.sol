@@ -125,7 +125,7 @@ contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
         if (lost || block.timestamp >= sealsChallengeableUntil(taskId, participant)) {
             revert SealNotChallengeable(taskId, participant, validator);
         }
-        Seals.check(registry, taskId, participant, validator, _resultOf(count, blocks), sample);
+        Seals.check(address(registry), taskId, participant, validator, _resultOf(count, blocks), sample);
         uint8 prediction = _predictionOf(sample, count, blocks, block_);
         registry.stake().hold(validator);
         return _challenge(taskId, participant, validator, sample, prediction);
@@ -330,7 +330,7 @@ contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
     function slashValidator(uint256 taskId, address participant, address validator) external nonReentrant {
         address refuter = _malformedBy[taskId][participant];
         bool lost = _defences[taskId][participant][validator].refuter != address(0);
-        if (refuter == address(0) || lost || !Seals.isFalse(registry, taskId, participant, validator)) {
+        if (refuter == address(0) || lost || !Seals.isFalse(address(registry), taskId, participant, validator)) {
             revert NotSlashable(taskId, participant, validator);
         }
         if (_slash(taskId, participant, validator, refuter) == 0) revert NotSlashable(taskId, participant, validator);

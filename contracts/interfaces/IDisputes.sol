@@ -23,7 +23,7 @@ interface IDisputes {
 /// of it, tensor by tensor, as hashes; the challenger follows them to the first value that is wrong, and computes that
 /// value on chain from the values before it and one unit of the model. Whoever is wrong, or silent, loses its bond.
 interface IPredictionDisputes is IDisputes {
-    /// @notice Whose move a challenge waits for. Where a validator's seal is challenged, the validator has the claimant's part.
+    /// @notice Whose move a challenge waits for. Where a seal is challenged, its validator has the claimant's part.
     enum Stage {
         None,
         /// more challenges of this candidate run than may at once; no clock runs
@@ -84,7 +84,7 @@ interface IPredictionDisputes is IDisputes {
         bytes32 trace;
         /// hash of what is opened next: of the model, of a tensor, of a row, of a position
         bytes32 disputed;
-        /// who answers: the participant, or where that is a pool its manager; for a seal the validator that made it
+        /// who answers: the participant, and for it, where it is a pool, its manager; for a seal its validator
         address defender;
     }
 
@@ -207,14 +207,15 @@ interface IPredictionDisputes is IDisputes {
         bytes calldata block_
     ) external returns (uint256 challengeId);
 
-    /// @notice Challenges a prediction that a validator has sealed for a candidate that was refuted, within two answer periods
-    /// of that. Who refuted it proved nothing against the validator: a claimant can lose on purpose. So the validator stands in
-    /// as claimant, with its whole stake for a bond; moves, clocks and proofs are the same. The bond is pulled from the caller.
+    /// @notice Challenges a prediction that a validator has sealed for a candidate that was refuted, within two answer
+    /// periods of that. Who refuted it proved nothing against the validator: a claimant can lose on purpose. So the
+    /// validator stands in as claimant, with its whole stake for a bond; moves, clocks and proofs are the same. The
+    /// challenger's bond is pulled from the caller.
     ///
-    /// Where the validator loses, by proof or by silence, half its stake is the challenger's and half is burned, and its other
-    /// challenges for this seal are moot; where it wins, half the challenge's bond is its own and half is burned. Until then its
-    /// unbonding does not finish. Neither the candidate nor what becomes of the task depends on it. Eight of them run at once
-    /// for each seal, further ones are queued. A seal on the zero result binds no predictions, and is out of this one's reach.
+    /// Where the validator loses, by proof or by silence, half its stake is the challenger's and half is burned, and other
+    /// challenges of this seal are moot; where it wins, half the challenger's bond is its own and half is burned. Until
+    /// then its unbonding does not finish. Neither the candidate nor what becomes of the task depends on it. Eight run at
+    /// once for each seal, further ones are queued. A seal on the zero result binds no predictions: none can be challenged.
     /// @param count samples of the result that the seal opens to
     /// @param blocks the hashes of all blocks of that result's predictions
     /// @param block_ the predictions of the sample's block, one byte each
@@ -229,7 +230,8 @@ interface IPredictionDisputes is IDisputes {
     ) external returns (uint256 challengeId);
 
     /// @notice First answer: what the model makes of the sample. Only from the claimant, or where that is a pool from its
-    /// manager, and for a seal only from its validator: everything later is bound by this one, and it by nothing, so a stranger could answer falsely.
+    /// manager, and for a seal only from its validator: everything later is bound by this
+    /// one, and it by nothing, so a stranger could answer falsely.
     function answerTrace(uint256 challengeId, ModelOpening calldata model, Trace calldata trace) external;
 
     /// @notice Names the first wrong tensor, or behind the last one a wrong logit.

@@ -10,43 +10,43 @@ import {Hashing} from "./Hashing.sol";
 library Seals {
     /// @notice Reverts unless the validator has sealed that result of the candidate, and the test set has the sample.
     function check(
-        ITaskRegistry registry,
+        address registry,
         uint256 taskId,
         address participant,
         address validator,
         bytes32 result,
         uint32 sample
     ) external view {
-        bytes32 made = registry.sealOf(taskId, participant, validator).seal;
+        bytes32 made = ITaskRegistry(registry).sealOf(taskId, participant, validator).seal;
         if (made == 0) revert IPredictionDisputes.SealNotChallengeable(taskId, participant, validator);
         if (made != _sealOn(registry, taskId, participant, validator, result)) {
             revert IPredictionDisputes.HashMismatch();
         }
         // How many samples there are the sealed result says as well, but only its validator has checked that.
-        (uint32 samples, ) = registry.testSetOf(taskId);
+        (uint32 samples, ) = ITaskRegistry(registry).testSetOf(taskId);
         if (sample >= samples) revert IPredictionDisputes.NoSuchSample(sample, samples);
     }
 
     /// @notice Whether the validator has sealed another result than the zero result, which is that of a malformed model.
     function isFalse(
-        ITaskRegistry registry,
+        address registry,
         uint256 taskId,
         address participant,
         address validator
     ) external view returns (bool) {
-        bytes32 made = registry.sealOf(taskId, participant, validator).seal;
+        bytes32 made = ITaskRegistry(registry).sealOf(taskId, participant, validator).seal;
         bytes32 truth = _sealOn(registry, taskId, participant, validator, 0);
         return made != 0 && made != truth;
     }
 
     function _sealOn(
-        ITaskRegistry registry,
+        address registry,
         uint256 taskId,
         address participant,
         address validator,
         bytes32 result
     ) private view returns (bytes32) {
-        bytes32 commitment = registry.commitmentOf(taskId, participant).hash;
-        return Hashing.validatorSealOf(address(registry), taskId, commitment, validator, result);
+        bytes32 commitment = ITaskRegistry(registry).commitmentOf(taskId, participant).hash;
+        return Hashing.validatorSealOf(registry, taskId, commitment, validator, result);
     }
 }

@@ -11,8 +11,8 @@ import type { TracedPlace } from "../../offchain/evaluation/trace-openings.ts";
 import { traceSteps } from "../../offchain/evaluation/trace-steps.ts";
 import { createRandom } from "../../offchain/protocol/random.ts";
 import { PLAIN_LAYER } from "../evaluation/random-model.ts";
-import { argmax, challenge, changed, disputable, play, someSetting, truth } from "./dispute-game.ts";
-import { restart, worldOfArithmetic, type World } from "./support.ts";
+import { argmax, challenge, changed, disputable, openPrediction, play, someSetting, truth } from "./dispute-game.ts";
+import { goTo, restart, worldOfArithmetic, type World } from "./support.ts";
 
 const FILE = new URL("../../snapshots/dispute-gas.json", import.meta.url);
 const UPDATE = process.env.UPDATE_SNAPSHOTS === "1";
@@ -118,6 +118,28 @@ describe("The gas of a dispute", function () {
     const costs = await small(w, 1);
     measured["3×3 kernel, 16 channels in and out"] = costs;
     expect(costs["whole dispute"]).to.be.below(SMALL_DISPUTE);
+  });
+
+  it("over a validator's seal costs some 80,000 more to begin, for reading the seal and holding the stake", async () => {
+    const setting = someSetting(createRandom("dispute gas"), SMALL, 1);
+    const taskId = await disputable(w, setting, setting.labels, { sealers: [w.victor] });
+    const refuted = await challenge(w, taskId, w.ben, 0, setting.labels);
+    await goTo((await w.arithmetic.challengeOf(refuted)).deadline);
+    await w.arithmetic.timeOut(refuted);
+    const prediction = openPrediction(0, setting.labels);
+    const raised = await w.arithmetic.connect(w.stranger).challengeSeal(taskId, w.ada, w.victor, ...prediction);
+    const id = await w.arithmetic.challengeCount();
+    await goTo((await w.arithmetic.challengeOf(id)).deadline);
+    const slashed = await w.arithmetic.timeOut(id);
+    const costs = { challengeSeal: 0, "timeOut, the validator's stake lost": 0 };
+    for (const [name, transaction] of [
+      ["challengeSeal", raised],
+      ["timeOut, the validator's stake lost", slashed],
+    ] as const) {
+      costs[name] = Number((await transaction.wait())!.gasUsed);
+    }
+    measured["a validator's seal"] = costs;
+    expect(costs.challengeSeal).to.be.below(350_000);
   });
 
   it("is what the snapshots say", () => {

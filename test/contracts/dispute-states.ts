@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { expect } from "chai";
 
 import { CHALLENGE_STAGES, DEMAND_STAGES } from "../../offchain/protocol/abi.ts";
-import { challenge, disputable, movesOf, type Game, type Move } from "./dispute-game.ts";
+import { challenge, disputable, movesOf, openPrediction, type Game, type Move } from "./dispute-game.ts";
 import { FALSE_LOGITS, honest, LOGITS, lying, place, SAMPLE, TRUE } from "./kit/small-network.ts";
 import { openOnTrial, wholeUnit } from "./kit/trials.ts";
 import { goTo, networkHelpers, worldOfArithmetic, type Signer, type World } from "./support.ts";
@@ -51,7 +51,7 @@ describe("The states of disputes", function () {
       };
       for (const name of ALL_CALLS) {
         const move = moves.find((one) => one.name === name);
-        if (move !== undefined) for (const by of [w.ada, w.stranger]) await record(name, by, move.args);
+        if (move !== undefined) for (const by of [w.ada, w.stranger, w.victor]) await record(name, by, move.args);
       }
       for (const name of ["timeOut", "advance"]) await record(name, w.ben, [id]);
     }
@@ -82,6 +82,37 @@ describe("The states of disputes", function () {
       await start.restore();
     }
 
+    /** A seal's challenges, with the validator in the claimant's part: played to their end, queued, and moot. */
+    async function sealGames(): Promise<void> {
+      const taskId = await disputable(w, honest, honest.labels, { sealers: [w.victor] });
+      const lost = await challenge(w, taskId, w.ben, SAMPLE, honest.labels);
+      await goTo((await w.arithmetic.challengeOf(lost)).deadline);
+      await w.arithmetic.timeOut(lost);
+      const raise = async (): Promise<bigint> => {
+        const prediction = openPrediction(SAMPLE, honest.labels);
+        await w.arithmetic.connect(w.stranger).challengeSeal(taskId, w.ada, w.victor, ...prediction);
+        const id = await w.arithmetic.challengeCount();
+        seen.add(`None ${await stageOf(id)} challengeSeal`);
+        return id;
+      };
+      const id = await raise();
+      const moves = movesOf(id, honest, SAMPLE, { claimant: TRUE, insists: place(0) });
+      const start = await networkHelpers.takeSnapshot();
+      for (const move of moves) {
+        await tryAll(id, [move, ...moves]);
+        await w.arithmetic.connect(move.by === "claimant" ? w.victor : w.stranger).getFunction(move.name)(...move.args);
+      }
+      await tryAll(id, moves);
+      await start.restore();
+      for (let i = 1; i < 8; i++) await raise();
+      const queued = await raise();
+      await tryAll(queued, []);
+      await goTo((await w.arithmetic.challengeOf(queued - 1n)).deadline);
+      await tryAll(id, []);
+      await w.arithmetic.timeOut(id);
+      for (const other of [id, id + 1n, queued]) await tryAll(other, moves);
+    }
+
     await play(honest, { claimant: TRUE, insists: place(0) }, true);
     await play(honest, { claimant: TRUE, insists: place(0), parts: 2 }, false);
     await play(lying, { claimant: FALSE_LOGITS, insists: place(LOGITS) }, false);
@@ -104,6 +135,7 @@ describe("The states of disputes", function () {
     await w.arithmetic.timeOut(queued - 8n);
     await tryAll(queued, first);
 
+    await sealGames();
     expect([...seen].toSorted()).to.deep.equal(tableOf("Challenges").toSorted());
   });
 
