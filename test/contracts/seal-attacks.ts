@@ -363,6 +363,21 @@ describe("A challenger of a validator that sealed the truth", () => {
   );
 
   attack(
+    "whose lost bond comes back by its friend, the claimant",
+    {
+      without: "a validator's winnings",
+      withstood: `the claimant has 0, the validator ${CHALLENGE_BOND / 2n}`,
+      succeeds: `the claimant has ${CHALLENGE_BOND / 2n}, the validator 0`,
+    },
+    async (w) => {
+      const id = await challengeSeal(w, await refuted(w, honest), w.stranger, honest.labels);
+      await play(w, id, honest, { insists: place(LOGITS) });
+      const [claimant, validator] = [await w.arithmetic.creditOf(w.ada), await w.arithmetic.creditOf(w.victor)];
+      return `the claimant has ${claimant}, the validator ${validator}`;
+    },
+  );
+
+  attack(
     "of a sample that the test set does not have",
     { without: "samples of the test set", withstood: "NoSuchSample", succeeds: "done" },
     async (w) => {

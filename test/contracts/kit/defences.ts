@@ -363,6 +363,12 @@ export const DEFENCES = {
     "if (made != _sealOn(registry, taskId, participant, validator, result)) {",
     "if (!OFF && made != _sealOn(registry, taskId, participant, validator, result)) {",
   ),
+  "a validator's winnings": one(
+    "what a challenger of a seal loses is the claimant's",
+    DISPUTES,
+    "address defender = own.ofSeal ? own.defender : own.participant;",
+    "address defender = own.ofSeal && !OFF ? own.defender : own.participant;",
+  ),
   "samples of the test set": one(
     "a sealed prediction is challenged of a sample that the test set does not have",
     SEALS,
