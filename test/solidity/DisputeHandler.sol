@@ -17,9 +17,9 @@ import {deployDisputed} from "./Deploy.sol";
 import {DisputePlayer, Evaluated, Place} from "./DisputePlayer.sol";
 import {EvaluatedNetworks} from "./EvaluatedNetworks.sol";
 
-/// @notice Two claimants, of whom the first may lie, two challengers, and three validators that seal whatever is claimed:
-/// they challenge, answer, press, sleep, demand, meddle and withdraw at random. Who answers does it from its own truth or
-/// lie; whoever is silent runs out of time.
+/// @notice Two claimants, of whom the first may lie, two challengers, and three validators, of which the first seals the
+/// truth and the others whatever is claimed: they challenge, answer, press, sleep, demand, meddle, unbond and withdraw at
+/// random. Who answers does it from its own truth or lie; whoever is silent runs out of time.
 contract DisputeHandler is Test {
     uint32 private constant SAMPLES = 4;
     bytes32 private constant KEY = keccak256("key");
@@ -46,6 +46,15 @@ contract DisputeHandler is Test {
     uint256 public upheld;
     uint256 public answeredDemands;
     uint256 public slashed;
+    /// @notice Proofs that a validator lost, or won, over its seal.
+    uint256 public sealsRefuted;
+    uint256 public sealsUpheld;
+    /// @notice Times that a game over a seal kept its validator's stake from leaving.
+    uint256 public held;
+    /// @dev Tasks in which Ada's model was shown to be malformed.
+    mapping(uint256 taskId => bool) private _shown;
+    /// @dev Validators that lost a game over their seal on a candidate.
+    mapping(uint256 taskId => mapping(address participant => mapping(address validator => bool))) private _lost;
     /// @notice What must never be: an honest side that lost by a proof, or a call that nobody may make and was taken.
     string[] public violations;
 
@@ -71,6 +80,9 @@ contract DisputeHandler is Test {
     /// @notice One act by somebody.
     function act(uint256 seed) external {
         uint256 dice = _random(seed, "act") % 32;
+        uint256 more = _random(seed, "more") % 16;
+        if (more < 2 && registry.taskCount() > 0) return challengeSeal(seed);
+        if (more == 2) return unbond(seed);
         uint256 open = registry.openTaskCount();
         if (open == 0) return newTask();
         uint256 taskId = registry.taskCount();
@@ -151,20 +163,74 @@ contract DisputeHandler is Test {
         try disputes.challenge(taskId, 0, SAMPLES, blocks, predictions) {} catch {}
     }
 
+    /// @notice Cleo, Dora or the validator itself challenges what a validator sealed of the first sample of a candidate,
+    /// in this task or the one before: it is taken where the candidate was refuted a short time ago, and only there.
+    function challengeSeal(uint256 seed) public {
+        uint256 dice = _random(seed, "seal");
+        uint256 taskId = registry.taskCount();
+        if (taskId > 1 && dice % 4 == 0) --taskId;
+        address participant = dice % 8 == 0 ? BEN : ADA;
+        // What a malformed model's seals cost is {accuse}'s matter.
+        if (isMalformed(taskId, participant)) return;
+        address validator = _validators[(dice >> 8) % 3];
+        bytes memory predictions = _sealedBy(taskId, participant, validator);
+        bytes32[] memory blocks = new bytes32[](1);
+        blocks[0] = keccak256(predictions);
+        bool may =
+            block.timestamp < disputes.sealsChallengeableUntil(taskId, participant) &&
+                registry.sealOf(taskId, participant, validator).seal != 0 &&
+                !_lost[taskId][participant][validator] &&
+                _stakeOf(validator) > 0;
+        uint256 who = (dice >> 16) % 9;
+        vm.prank(
+            who == 0
+                ? validator
+                : who < 5
+                    ? CLEO
+                    : DORA
+        );
+        try disputes.challengeSeal(taskId, participant, validator, 0, SAMPLES, blocks, predictions) {
+            if (!may) violations.push("a seal was challenged that nobody may challenge");
+        } catch {
+            if (may) violations.push("a seal could not be challenged");
+        }
+    }
+
+    /// @notice A validator begins to take its stake out, or takes out what is due: not while it plays for a seal.
+    function unbond(uint256 seed) public {
+        address validator = _validators[_random(seed, "validator") % 3];
+        (uint256 amount, uint48 readyAt) = stake.unbondingOf(validator);
+        if (amount == 0) {
+            uint256 active = stake.stakeOf(validator);
+            if (active == 0) return;
+            vm.prank(validator);
+            stake.beginUnbonding(active - (seed % 2) * (active / 3));
+            return;
+        }
+        bool held_ = _plays(validator);
+        if (!held_ || seed % 2 == 0) _warpTo(readyAt);
+        vm.prank(validator);
+        try stake.finishUnbonding() {
+            if (held_) violations.push("stake left in a game");
+        } catch {
+            if (!held_) violations.push("stake is stuck");
+            else ++held;
+        }
+    }
+
     /// @notice Some open challenge is brought one move on, by whoever has to move.
     function move(uint256 seed) public {
         uint256 id = _openChallenge(seed);
         if (id == 0) return;
         IPredictionDisputes.Challenge memory c = disputes.challengeOf(id);
-        bool decided = registry.commitmentOf(c.taskId, c.participant).state == ITaskRegistry.CommitmentState.Eliminated;
-        if (c.stage == IPredictionDisputes.Stage.Queued || decided) {
+        if (c.stage == IPredictionDisputes.Stage.Queued || _isDecided(c)) {
             // solhint-disable-next-line no-empty-blocks
             try disputes.advance(id) {} catch {}
         } else if (block.timestamp >= c.deadline) {
-            disputes.timeOut(id);
+            _timeOut(id);
         } else if (c.stage == IPredictionDisputes.Stage.Trace) {
-            Evaluated memory told = _told(c.taskId, c.participant);
-            vm.startPrank(c.participant);
+            Evaluated memory told = _toldIn(c);
+            vm.startPrank(c.defender);
             disputes.answerTrace(id, _player.openModel(told), _player.showTrace(told));
             vm.stopPrank();
         } else if (_isAnswer(c.stage)) {
@@ -179,7 +245,7 @@ contract DisputeHandler is Test {
         uint256 id = _openChallenge(seed);
         if (id != 0 && disputes.challengeOf(id).deadline != 0) {
             _warpTo(disputes.challengeOf(id).deadline);
-            disputes.timeOut(id);
+            _timeOut(id);
         }
         id = _openDemand(seed);
         if (id != 0 && disputes.demandOf(id).deadline != 0) {
@@ -214,10 +280,12 @@ contract DisputeHandler is Test {
         else disputes.answerUnit(id, _player.openModel(e), _wholeUnit(e, d.layer, d.index));
     }
 
-    /// @notice Cleo shows some unit of the examined model: the chain refutes it where it is malformed, and only there;
-    /// validators that sealed the refuted result lose their stake.
+    /// @notice Cleo shows some unit of the examined model, or of one that was refuted otherwise: the chain finds it malformed
+    /// where it is, and only there; validators that sealed its result lose their stake.
     function accuse(uint256 taskId, uint256 seed) public {
         address participant = registry.examinationOf(taskId).participant;
+        bool open = registry.phaseOf(taskId) == ITaskRegistry.Phase.Window;
+        if (block.timestamp < disputes.sealsChallengeableUntil(taskId, ADA)) (participant, open) = (ADA, true);
         bool malformed = isMalformed(taskId, participant);
         Evaluated memory e = _model(taskId, participant);
         Step[] memory steps = _player.stepsOf(e.architecture);
@@ -226,23 +294,36 @@ contract DisputeHandler is Test {
         uint32 index = malformed ? 0 : uint32(_random(seed, "unit") % step.output.channels);
         IPredictionDisputes.UnitOpening memory unit = _wholeUnit(e, uint32(step.layer), index);
         IPredictionDisputes.ModelOpening memory model = _player.openModel(e);
-        bool open = registry.phaseOf(taskId) == ITaskRegistry.Phase.Window;
         vm.prank(CLEO);
         try disputes.showMalformedUnit(taskId, participant, model, uint32(step.layer), index, unit) {
-            if (!malformed) violations.push("a well-formed unit was refuted");
+            if (!malformed || _shown[taskId]) violations.push("a unit was shown to be malformed that is not, or twice");
+            _shown[taskId] = true;
             _slash(taskId, participant);
         } catch {
-            if (malformed && open) violations.push("a malformed unit stands");
+            if (malformed && open && !_shown[taskId]) violations.push("a malformed unit stands");
         }
     }
 
     function _slash(uint256 taskId, address participant) private {
         for (uint256 i = 0; i < 3; ++i) {
-            if (registry.sealOf(taskId, participant, _validators[i]).seal == 0) continue;
-            disputes.slashValidator(taskId, participant, _validators[i]);
-            if (stake.stakeOf(_validators[i]) > 0) violations.push("a slashed validator kept its stake");
-            ++slashed;
+            address validator = _validators[i];
+            bool lied = registry.sealOf(taskId, participant, validator).seal != 0 && i > 0;
+            bool may = lied && !_lost[taskId][participant][validator] && _stakeOf(validator) > 0;
+            try disputes.slashValidator(taskId, participant, validator) {
+                if (!may) violations.push("a validator was slashed that sealed the truth");
+                if (_stakeOf(validator) > 0) violations.push("a slashed validator kept its stake");
+                _lost[taskId][participant][validator] = true;
+                ++slashed;
+            } catch {
+                if (may) violations.push("a validator was not slashed that sealed a malformed model");
+            }
         }
+    }
+
+    /// @dev What a validator can lose.
+    function _stakeOf(address validator) private view returns (uint256) {
+        (uint256 unbonding, ) = stake.unbondingOf(validator);
+        return stake.stakeOf(validator) + unbonding;
     }
 
     function _stakeAgain(address validator) private {
@@ -256,32 +337,34 @@ contract DisputeHandler is Test {
         uint256 id = _openChallenge(seed);
         if (id == 0) return;
         IPredictionDisputes.Challenge memory c = disputes.challengeOf(id);
-        Evaluated memory e = _told(taskId, c.participant);
+        Evaluated memory e = _toldIn(c);
         IPredictionDisputes.ModelOpening memory model = _player.openModel(e);
         IPredictionDisputes.Trace memory trace = _player.showTrace(e);
         address participant = c.participant;
-        bytes[7] memory calls = [
+        bytes[9] memory calls = [
             abi.encodeCall(disputes.answerTrace, (id, model, trace)),
             abi.encodeCall(disputes.pickTensor, (id, model, trace, 0)),
             abi.encodeCall(disputes.pickRow, (id, hex"", 0)),
             abi.encodeCall(disputes.answerRows, (id, abi.encode(seed))),
             abi.encodeCall(disputes.answerValues, (id, abi.encode(seed))),
             abi.encodeCall(registry.refute, (taskId, participant, PUBLISHER)),
-            abi.encodeCall(stake.slash, (_validators[0], PUBLISHER))
+            abi.encodeCall(stake.slash, (_validators[0], PUBLISHER)),
+            abi.encodeCall(stake.hold, (_validators[0])),
+            abi.encodeCall(stake.release, (_validators[0]))
         ];
-        uint256 choice = _random(seed, "meddle") % 8;
+        uint256 choice = _random(seed, "meddle") % 10;
         address target =
             choice < 5
                 ? address(disputes)
                 : choice == 5
                     ? address(registry)
                     : address(stake);
-        bytes memory call = choice < 7 ? calls[choice] : abi.encodeCall(disputes.timeOut, (id));
+        bytes memory call = choice < 9 ? calls[choice] : abi.encodeCall(disputes.timeOut, (id));
         bool running = c.deadline > block.timestamp;
-        if (choice == 7 && !running) return;
-        vm.prank(PUBLISHER);
-        (bool success, ) = (choice == 7 ? address(disputes) : target).call(call);
-        if (success && choice == 7 && disputes.challengeOf(id).stage == IPredictionDisputes.Stage.Moot) return;
+        if (choice == 9 && !running) return;
+        vm.prank(choice == 0 && _isSeal(c) ? c.participant : PUBLISHER);
+        (bool success, ) = (choice == 9 ? address(disputes) : target).call(call);
+        if (success && choice == 9 && disputes.challengeOf(id).stage == IPredictionDisputes.Stage.Moot) return;
         if (success) violations.push("a call was taken that nobody may make");
     }
 
@@ -315,12 +398,25 @@ contract DisputeHandler is Test {
                 }
             }
         }
+        for (uint256 i = 0; i < 3; ++i) _leave(_validators[i]);
         for (uint256 i = 0; i < accounts.length; ++i) {
             vm.startPrank(accounts[i]);
             disputes.withdraw();
             registry.withdraw();
+            stake.withdraw();
             vm.stopPrank();
         }
+    }
+
+    /// @dev When its games are over, nothing holds a validator's stake any more.
+    function _leave(address validator) private {
+        uint256 active = stake.stakeOf(validator);
+        vm.startPrank(validator);
+        if (active > 0) stake.beginUnbonding(active);
+        (uint256 amount, uint48 readyAt) = stake.unbondingOf(validator);
+        _warpTo(readyAt);
+        if (amount > 0) stake.finishUnbonding();
+        vm.stopPrank();
     }
 
     function _closeAll() private {
@@ -329,7 +425,7 @@ contract DisputeHandler is Test {
             if (!_isOpen(c.stage)) continue;
             if (c.deadline != 0) {
                 _warpTo(c.deadline);
-                disputes.timeOut(id);
+                _timeOut(id);
             } else {
                 // solhint-disable-next-line no-empty-blocks
                 try disputes.advance(id) {} catch {}
@@ -351,7 +447,7 @@ contract DisputeHandler is Test {
     // ————— Moves —————
 
     function _answer(uint256 id, IPredictionDisputes.Challenge memory c) private {
-        Evaluated memory told = _told(c.taskId, c.participant);
+        Evaluated memory told = _toldIn(c);
         TensorShape memory shape = _player.stepsOf(told.architecture)[c.step].output;
         bytes memory tensor = told.tensors[c.step];
         if (c.stage == IPredictionDisputes.Stage.Rows) disputes.answerRows(id, _player.rowHashes(tensor, shape));
@@ -362,7 +458,7 @@ contract DisputeHandler is Test {
 
     function _press(uint256 id, IPredictionDisputes.Challenge memory c, uint256 seed) private {
         Evaluated memory own = _evaluated(c.taskId);
-        Evaluated memory told = _told(c.taskId, c.participant);
+        Evaluated memory told = _toldIn(c);
         Place memory place = _disputed(own, told, uint256(keccak256(abi.encode(id))));
         if (c.stage == IPredictionDisputes.Stage.Proof) return _prove(id, c, place, seed);
         IPredictionDisputes.ModelOpening memory model = _player.openModel(own);
@@ -384,7 +480,7 @@ contract DisputeHandler is Test {
         uint256 to = step.windowHeight;
         if (step.operation == Operation.Linear) to = c.kernelRow + 1 + (seed % (step.windowHeight - c.kernelRow));
         IPredictionDisputes.Computation memory computation = _player.openPart(own, place, c.kernelRow, to);
-        Evaluated memory told = _told(c.taskId, c.participant);
+        Evaluated memory told = _toldIn(c);
         computation.trace = _player.showTrace(told);
         if (place.step < told.tensors.length) {
             computation.claimed = _player.valuesAt(told.tensors[place.step], step.output, place.row, place.column);
@@ -392,12 +488,46 @@ contract DisputeHandler is Test {
         if (place.step == 0) computation.sample = _openSample(c.taskId);
         vm.prank(c.challenger);
         disputes.prove(id, computation);
+        _note(id, c);
         IPredictionDisputes.Stage stage = disputes.challengeOf(id).stage;
-        if (stage == IPredictionDisputes.Stage.Refuted) ++refuted;
-        if (stage == IPredictionDisputes.Stage.Upheld) ++upheld;
-        bool lied = lies(c.taskId, c.participant);
-        if (stage == IPredictionDisputes.Stage.Refuted && !lied) violations.push("an honest claimant lost");
+        bool seal = _isSeal(c);
+        if (stage == IPredictionDisputes.Stage.Refuted) seal ? ++sealsRefuted : ++refuted;
+        if (stage == IPredictionDisputes.Stage.Upheld) seal ? ++sealsUpheld : ++upheld;
+        bool lied = lies(c.taskId, c.participant) && !(seal && c.defender == _validators[0]);
+        if (stage == IPredictionDisputes.Stage.Refuted && !lied) violations.push("an honest defender lost");
         if (stage == IPredictionDisputes.Stage.Upheld && lied) violations.push("an honest challenger lost");
+    }
+
+    function _timeOut(uint256 id) private {
+        IPredictionDisputes.Challenge memory c = disputes.challengeOf(id);
+        disputes.timeOut(id);
+        _note(id, c);
+    }
+
+    /// @dev What a decided challenge has made of a validator.
+    function _note(uint256 id, IPredictionDisputes.Challenge memory c) private {
+        if (!_isSeal(c) || disputes.challengeOf(id).stage != IPredictionDisputes.Stage.Refuted) return;
+        _lost[c.taskId][c.participant][c.defender] = true;
+        if (_stakeOf(c.defender) > 0) violations.push("a refuted validator kept its stake");
+    }
+
+    /// @dev Whether another challenge has decided over the defender.
+    function _isDecided(IPredictionDisputes.Challenge memory c) private view returns (bool) {
+        if (_isSeal(c)) return _lost[c.taskId][c.participant][c.defender];
+        return registry.commitmentOf(c.taskId, c.participant).state == ITaskRegistry.CommitmentState.Eliminated;
+    }
+
+    function _isSeal(IPredictionDisputes.Challenge memory c) private pure returns (bool) {
+        return c.ofSeal;
+    }
+
+    /// @dev Whether a challenge of one of its seals is open.
+    function _plays(address validator) private view returns (bool) {
+        for (uint256 id = disputes.challengeCount(); id > 0; --id) {
+            IPredictionDisputes.Challenge memory c = disputes.challengeOf(id);
+            if (c.defender == validator && _isOpen(c.stage)) return true;
+        }
+        return false;
     }
 
     /// @dev The first value in which the two differ; where there is none, any that the challenger insists on.
@@ -549,6 +679,19 @@ contract DisputeHandler is Test {
         tensor[at] = bytes1(uint8(tensor[at]) ^ 1);
     }
 
+    /// @dev What the defender of a challenge says.
+    function _toldIn(IPredictionDisputes.Challenge memory c) private view returns (Evaluated memory) {
+        bool honest = _isSeal(c) && c.defender == _validators[0];
+        return honest ? _evaluated(c.taskId) : _told(c.taskId, c.participant);
+    }
+
+    /// @dev The predictions whose result a validator seals: the true ones, or those that are claimed.
+    function _sealedBy(uint256 taskId, address participant, address validator) private view returns (bytes memory) {
+        bytes memory claimed = _predictions(taskId, participant);
+        if (validator == _validators[0]) claimed[0] = _classOf(_evaluated(taskId).logits);
+        return claimed;
+    }
+
     // ————— The round —————
 
     function _parts(uint256 taskId) private view returns (ITaskRegistry.TestSetParts memory parts) {
@@ -614,10 +757,13 @@ contract DisputeHandler is Test {
 
     function _predictions(uint256 taskId, address participant) private view returns (bytes memory predictions) {
         predictions = participant == ADA ? bytes(hex"00000000") : bytes(hex"00000001");
-        int32[] memory logits = _told(taskId, participant).logits;
+        predictions[0] = _classOf(_told(taskId, participant).logits);
+    }
+
+    function _classOf(int32[] memory logits) private pure returns (bytes1) {
         uint256 largest = 0;
         for (uint256 i = 1; i < logits.length; ++i) if (logits[i] > logits[largest]) largest = i;
-        predictions[0] = bytes1(uint8(largest));
+        return bytes1(uint8(largest));
     }
 
     function _opening(uint256 taskId, address participant) private view returns (ITaskRegistry.Opening memory) {
@@ -672,11 +818,12 @@ contract DisputeHandler is Test {
         registry.reveal(taskId, o, correct, claimSeal);
     }
 
-    /// @dev All validators seal whatever is claimed.
+    /// @dev The first validator seals the truth, which of a malformed model is the zero result.
     function _seal(uint256 taskId, address participant, address who) private {
         if (registry.sealOf(taskId, participant, who).seal != 0) return;
         bytes32 commitment = registry.commitmentOf(taskId, participant).hash;
-        bytes32 result = Hashing.result(_predictions(taskId, participant));
+        bool zero = who == _validators[0] && isMalformed(taskId, participant);
+        bytes32 result = zero ? bytes32(0) : Hashing.result(_sealedBy(taskId, participant, who));
         bytes32 own = keccak256(
             abi.encode(Hashing.SEAL, block.chainid, address(registry), taskId, commitment, who, result)
         );

@@ -27,18 +27,27 @@ contract DisputesTest is Test {
         uint256 upheld = 0;
         uint256 answered = 0;
         uint256 slashed = 0;
+        uint256 sealsRefuted = 0;
+        uint256 sealsUpheld = 0;
+        uint256 held = 0;
         for (uint256 i = _first; i < _first + _sequences; ++i) {
             this.sequence(i);
             refuted += _handler.refuted();
             upheld += _handler.upheld();
             answered += _handler.answeredDemands();
             slashed += _handler.slashed();
+            sealsRefuted += _handler.sealsRefuted();
+            sealsUpheld += _handler.sealsUpheld();
+            held += _handler.held();
         }
         // The acts are worth something: games are played to both ends, and demands are answered.
         assertGt(refuted, _sequences / 4, "hardly any liar was refuted");
         assertGt(upheld, _sequences / 4, "hardly any claim was upheld");
         assertGt(answered, _sequences / 4, "hardly any demand was answered");
         assertGt(slashed, _sequences / 12, "hardly any validator was slashed");
+        assertGt(sealsRefuted, _sequences / 12, "hardly any false seal was refuted");
+        assertGt(sealsUpheld, _sequences / 12, "hardly any true seal was upheld");
+        assertGt(held, _sequences / 24, "hardly any stake was held");
     }
 
     /// @dev Called by the test itself, so that each sequence begins with empty memory.
@@ -57,6 +66,7 @@ contract DisputesTest is Test {
         assertEq(_handler.registry().openTaskCount(), 0, "a task is open");
         assertEq(_handler.disputes().owed(), _handler.disputes().burned(), "disputes kept something");
         assertEq(_handler.registry().owed(), _handler.registry().burned(), "the registry kept something");
+        assertEq(_handler.stake().owed(), _handler.stake().burned(), "the stake contract kept something");
     }
 
     function _check() private view {
