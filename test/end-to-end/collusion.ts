@@ -4,8 +4,7 @@ import type { TaskState } from "../../offchain/agents/registry.ts";
 import { createCheatCast } from "../../offchain/cli/demo/cast.ts";
 import { runCheat } from "../../offchain/cli/demo/cheat/run.ts";
 import type { LogRecord, Processes } from "../../offchain/cli/demo/processes.ts";
-
-const TOKEN = 10n ** 18n;
+import { FRIENDS_STAKE, STAKE } from "./kit/colluding-validator.ts";
 
 /**
  * Every staked validator is in league with a miner that claims one right prediction too many, and one of them with a
@@ -89,7 +88,7 @@ describe("Lies that every validator confirms", function () {
     const stakes = validators.map(
       ({ address }) => -accounts.get(address)!.entries.find(({ amount }) => amount < 0n)!.amount,
     );
-    expect(stakes).to.deep.equal([1000n * TOKEN, 1000n * TOKEN, 1000n * TOKEN]);
-    expect(accounts.get(challenger.address)!.change).to.equal(candidateBond + 1500n * TOKEN);
+    expect(stakes).to.deep.equal([STAKE, STAKE, FRIENDS_STAKE]);
+    expect(accounts.get(challenger.address)!.change).to.equal(candidateBond + STAKE + FRIENDS_STAKE / 2n);
   });
 });

@@ -21,6 +21,10 @@ interface Own {
   readonly modelTimeout: string;
 }
 
+export const STAKE = 1000n * 10n ** 18n;
+/** So little that the others are a quorum without it: it may have lost it when the liar's model is sealed. */
+export const FRIENDS_STAKE = STAKE / 2n;
+
 // Not where mocha loads everything that lies in the folder.
 if (process.argv[1] === import.meta.filename) {
   const flags = ["--liar <address>", "--forgers-friend <name>", "--model-timeout <s>"];
@@ -39,10 +43,11 @@ if (process.argv[1] === import.meta.filename) {
       const { samples } = await honest.testSet(task);
       return chooseLie(samples, (await evaluateModel(bytes, { ...samples, maxBytes, signal })).predictions);
     };
-    await ensureStake(1000n * 10n ** 18n, { chain, log });
+    const forgersFriend = own.name === own.forgersFriend;
+    await ensureStake(forgersFriend ? FRIENDS_STAKE : STAKE, { chain, log });
     log.info({ event: "ready" }, `colluding as ${chain.account}`);
     const lying = lyingFiles(honest, lieOf);
-    const files = own.name === own.forgersFriend ? withForgedRules(lying) : lying;
+    const files = forgersFriend ? withForgedRules(lying) : lying;
     await runValidator({ chain, store, files, challenge: false, log, signal, modelTimeoutMs });
   });
 }
