@@ -820,7 +820,8 @@ contract DisputeHandler is Test {
 
     /// @dev The first validator seals the truth, which of a malformed model is the zero result.
     function _seal(uint256 taskId, address participant, address who) private {
-        if (registry.sealOf(taskId, participant, who).seal != 0) return;
+        // What has begun to unbond vouches for nothing.
+        if (registry.sealOf(taskId, participant, who).seal != 0 || stake.stakeOf(who) == 0) return;
         bytes32 commitment = registry.commitmentOf(taskId, participant).hash;
         bool zero = who == _validators[0] && isMalformed(taskId, participant);
         bytes32 result = zero ? bytes32(0) : Hashing.result(_sealedBy(taskId, participant, who));
