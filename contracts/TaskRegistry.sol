@@ -158,7 +158,11 @@ contract TaskRegistry is ITaskRegistry, Credits {
         if (validatorSeal == 0) revert ZeroHash();
         SealView storage own = _seals[taskId][participant][msg.sender];
         if (own.seal != 0) revert AlreadySealed(msg.sender);
-        uint128 weight = SafeCast.toUint128(_stakeAt(msg.sender, task.schedule.revealEnd - 1));
+        // Stake that has begun to unbond by now may be gone before the seal can be challenged: it vouches for nothing.
+        uint256 active = stake.stakeOf(msg.sender);
+        if (active == 0) revert NoStake(msg.sender, block.timestamp);
+        uint256 snapshot = _stakeAt(msg.sender, task.schedule.revealEnd - 1);
+        uint128 weight = SafeCast.toUint128(Math.min(snapshot, active));
         own.seal = validatorSeal;
         own.stake = weight;
         emit Sealed(taskId, participant, msg.sender, weight);

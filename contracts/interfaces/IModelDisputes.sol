@@ -198,8 +198,7 @@ interface IModelDisputes {
 
     /// @notice Takes the whole stake, active and unbonding, of a validator whose seal on a model that was shown to be
     /// malformed is any but that of the zero result: half is the refuter's, half is burned. Anyone may call. What was
-    /// unbonded before is out of reach, and in tasks whose stake was on record before, its seals and votes weigh what
-    /// they did.
+    /// unbonded before is out of reach, and the seals and votes that it has made weigh what they did.
     function slashValidator(uint256 taskId, address participant, address validator) external;
 
     // ————— Views —————

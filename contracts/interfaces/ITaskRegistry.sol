@@ -262,7 +262,7 @@ interface ITaskRegistry is ICredits {
     /// @notice A validator's seal on a candidate.
     struct SealView {
         bytes32 seal;
-        /// the validator's stake at the last second of the reveal phase
+        /// the validator's stake at the last second of the reveal phase, or at that of its seal where that was less
         uint128 stake;
         bool attested;
         /// whether its share of the fee was credited
@@ -438,7 +438,8 @@ interface ITaskRegistry is ICredits {
     function advance(uint256 taskId) external;
 
     /// @notice A validator's sealed result of a candidate: of the examined one in its seal period, or of the next one
-    /// while the examined one is in its window. Once per candidate and validator.
+    /// while the examined one is in its window. Once per candidate and validator. It weighs the stake that the validator
+    /// had at the last second of the reveal phase and still has: what has begun to unbond vouches for nothing.
     function seal(uint256 taskId, address participant, bytes32 validatorSeal) external;
 
     /// @notice Publishes the examined candidate's predictions, one byte each; anyone who knows them may. The chain

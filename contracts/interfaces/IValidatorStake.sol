@@ -76,7 +76,7 @@ interface IValidatorStake is ICredits {
     function release(address validator) external;
 
     /// @notice Takes all of a validator's stake, active and unbonding: half is credited to `recipient`, half is burned.
-    /// It stops counting now; in tasks that took it on record before, its votes and seals keep their weight. Only for
+    /// It stops counting now; votes and seals that it has made keep their weight. Only for
     /// the registry's disputes.
     /// @return amount what was taken
     function slash(address validator, address recipient) external returns (uint256 amount);

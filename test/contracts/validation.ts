@@ -18,10 +18,12 @@ import {
   STAKES,
   TEST_COUNT,
   TEST_PARTS,
+  units,
   VALIDATOR_FEE,
   world,
   worldWithDisputes,
   worldWithoutStake,
+  type Signer,
 } from "./support.ts";
 
 const best = modelOf("best", 38);
@@ -121,12 +123,24 @@ describe("sealing", () => {
     expect((await w.registry.examinationOf(taskId)).totalStake).to.equal(7n);
   });
 
-  it("still counts stake that begins to unbond afterwards, since it cannot leave before the task is over", async () => {
+  it("weighs no stake that has begun to unbond or come since, and all that begins to unbond afterwards", async () => {
     const w = await world();
     const taskId = await w.toSeal([[w.ada, good]]);
-    await w.stake.connect(w.victor).beginUnbonding(STAKES[0]);
-    await w.seal(taskId, w.victor, w.ada.address, good);
-    expect((await w.registry.sealOf(taskId, w.ada, w.victor)).stake).to.equal(STAKES[0]);
+    await w.stake.connect(w.victor).beginUnbonding(units(20));
+    await w.stake.connect(w.vera).stake(units(1));
+    await w.stake.connect(w.vlad).beginUnbonding(STAKES[2]);
+    for (const validator of [w.victor, w.vera]) await w.seal(taskId, validator, w.ada.address, good);
+    const time = BigInt((await now()) + 1);
+    await at(time);
+    await expect(w.seal(taskId, w.vlad, w.ada.address, good))
+      .to.be.revertedWithCustomError(w.registry, "NoStake")
+      .withArgs(w.vlad.address, time);
+    await w.stake.connect(w.victor).beginUnbonding(STAKES[0] - units(20));
+    const weightOf = async (validator: Signer) => (await w.registry.sealOf(taskId, w.ada, validator)).stake;
+    expect(await weightOf(w.victor)).to.equal(STAKES[0] - units(20));
+    expect(await weightOf(w.vera)).to.equal(STAKES[1]);
+    // What it was worth is still what a quorum is of.
+    expect((await w.registry.examinationOf(taskId)).totalStake).to.equal(STAKES[0] + STAKES[1] + STAKES[2]);
   });
 
   it("is taken up to the deadline and refused at its second", async () => {
