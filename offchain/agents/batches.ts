@@ -36,39 +36,47 @@ export function inBatches<Call extends Pick<BatchedCall, "data" | "gas">>(calls:
 }
 
 /**
- * Sends all of them. Where the chain refuses a transaction, each of its calls goes alone: somebody else may have made one
- * of them first, and must not hold up the others.
+ * Sends all of them. What the chain refuses together is looked at again, and then sent in halves: somebody else may have
+ * made one of the calls first, and must not hold up the others, nor have each of them cost a transaction.
  * @param together sends calls as one transaction, through `multicall`
- * @returns how many were taken; with the first failure of one that went alone
+ * @param renew says what is left to do of refused calls, and how; the same unless given
+ * @returns how many were taken, with the first failure of one that went alone
  * @throws PonasError where it is not the chain that refuses
  */
-export async function sendBatched(
-  calls: readonly BatchedCall[],
+export async function sendBatched<Call extends BatchedCall>(
+  calls: readonly Call[],
   together: (data: readonly Hex[]) => Promise<unknown>,
+  renew?: (refused: readonly Call[]) => Promise<readonly Call[]>,
 ): Promise<{ readonly taken: number; readonly failure: PonasError | null }> {
   let taken = 0;
   let failure: PonasError | null = null;
-  for (const batch of inBatches(calls)) {
-    if (batch.length > 1) {
-      try {
-        await together(batch.flatMap(({ data }) => data));
-        taken += batch.length;
-        continue;
-      } catch (error) {
-        if (!isRefused(error)) throw error;
-      }
-    }
-    for (const call of batch) {
-      try {
-        await call.alone();
-        taken++;
-      } catch (error) {
-        if (!isRefused(error)) throw error;
-        failure ??= error;
-      }
+
+  /** @returns whether the chain took them */
+  async function attempt(work: () => Promise<unknown>, count: number): Promise<boolean> {
+    try {
+      await work();
+      taken += count;
+      return true;
+    } catch (error) {
+      if (!(error instanceof PonasError && error.code === "reverted")) throw error;
+      if (count === 1) failure ??= error;
+      return false;
     }
   }
+
+  async function send(batch: readonly Call[], renewable: boolean): Promise<void> {
+    if (batch.length === 0) return;
+    if (batch.length === 1) return void (await attempt(() => batch[0]!.alone(), 1));
+    if (await attempt(() => together(batch.flatMap(({ data }) => data)), batch.length)) return;
+    if (renew !== undefined && renewable) {
+      for (const part of inBatches(await renew(batch))) await send(part, false);
+      return;
+    }
+    const half = batch.length >> 1;
+    await send(batch.slice(0, half), false);
+    await send(batch.slice(half), false);
+  }
+
+  for (const batch of inBatches(calls)) await send(batch, true);
   return { taken, failure };
 }
-
-const isRefused = (error: unknown): error is PonasError => error instanceof PonasError && error.code === "reverted";

@@ -36,6 +36,9 @@ export interface ModelChallengerOptions extends DisputeOptions {
   readonly partsBudget: bigint;
 }
 
+/** Seconds that are left to a claimant for the clocks of queued demands. */
+const CLAIMANT_FIRST = 6n;
+
 const isUnder = (demand: Demand): boolean => demand.stage === "Queued" || demand.stage === "Open";
 
 export function createModelChallenger(options: ModelChallengerOptions): Duty {
@@ -45,6 +48,8 @@ export function createModelChallenger(options: ModelChallengerOptions): Duty {
   /** architectures that the chain found nothing wrong with, and budgets that were spent: by participant */
   const cleared = new Set<Address>();
   const complained = new Set<Address>();
+  /** since when there has been room for the clock of a queued demand: by participant */
+  const idleSince = new Map<Address, bigint>();
   const about = (event: string, participant: Address) => ({ event, taskId: String(taskId), participant });
 
   async function showArchitecture(task: TaskState, participant: Address, opening: ModelOpening): Promise<boolean> {
@@ -153,10 +158,16 @@ export function createModelChallenger(options: ModelChallengerOptions): Duty {
       const open = ofIt.filter(({ stage }) => stage === "Open");
       const refuted = (await registry.commitmentOf(taskId, participant))?.state === "Eliminated";
       const late = open.find(({ deadline }) => head.timestamp >= BigInt(deadline));
-      const room = Math.max(0, disputes.atOnce - open.length);
-      const queued = ofIt.filter(({ stage }) => stage === "Queued").slice(0, room);
+      const queued = ofIt
+        .filter(({ stage }) => stage === "Queued")
+        .slice(0, Math.max(0, disputes.atOnce - open.length));
+      // A claimant that is awake starts and answers them at once; who starts one before it has its call refused.
+      const since = queued.length === 0 ? null : (idleSince.get(participant) ?? head.timestamp);
+      if (since === null) idleSince.delete(participant);
+      else idleSince.set(participant, since);
+      const patient = since !== null && head.timestamp < since + CLAIMANT_FIRST;
       // One that was not answered refutes the candidate: then nothing else of it runs, and the rest is over.
-      const due = refuted ? ofIt : late !== undefined ? [late] : queued;
+      const due = refuted ? ofIt : late !== undefined ? [late] : patient ? [] : queued;
       if (due.length === 0) continue;
       await models.expire(due.map(({ id }) => id));
       log.info(

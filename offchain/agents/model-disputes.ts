@@ -41,19 +41,27 @@ const OPENING = 2 ** 32 - 1;
 const NO_UNIT: WholeUnit = { bias: 0, rows: [], weights: "0x", siblings: [] };
 
 /** At most, apart from the bytes of what is published. */
-const DEMAND_GAS = 170_000;
+const DEMAND_GAS = 130_000;
 const ANSWER_GAS = 150_000;
 const EXPIRE_GAS = 120_000;
 
 export async function createModelDisputes(chain: ChainClient, registry: Registry, address: Address) {
   const at = { abi: disputesAbi, address } as const;
   const since = { fromBlock: BigInt(chain.deployment.fromBlock) } as const;
-  const batched = async (calls: readonly BatchedCall[]): Promise<number> => {
-    const { taken, failure } = await sendBatched(calls, (data) =>
-      chain.send({ ...at, functionName: "multicall", args: [data] }),
-    );
+  const batched = async <Call extends BatchedCall>(
+    calls: readonly Call[],
+    renew?: (refused: readonly Call[]) => Promise<readonly Call[]>,
+  ): Promise<number> => {
+    const multicall = (data: readonly Hex[]) => chain.send({ ...at, functionName: "multicall", args: [data] });
+    const { taken, failure } = await sendBatched(calls, multicall, renew);
     if (failure !== null) throw failure;
     return taken;
+  };
+  const demandOf = async (id: bigint): Promise<Demand> => {
+    const view = await chain.read({ ...at, functionName: "demandOf", args: [id] });
+    const { participant, challenger, layer, index, deadline } = view;
+    const unit = layer === OPENING ? null : { layer, index };
+    return { id, participant, challenger, stage: DEMAND_STAGES[view.stage]!, unit, deadline };
   };
   const price = await chain.read({ ...at, functionName: "demandPrice", args: [] });
 
@@ -64,15 +72,7 @@ export async function createModelDisputes(chain: ChainClient, registry: Registry
     /** All demands of a task's candidates, in the order in which they were raised. */
     demandsIn: async (taskId: bigint): Promise<Demand[]> => {
       const logs = await chain.client.getContractEvents({ ...at, eventName: "Demanded", args: { taskId }, ...since });
-      return Promise.all(
-        logs.map(async ({ args }): Promise<Demand> => {
-          const id = args.demandId!;
-          const view = await chain.read({ ...at, functionName: "demandOf", args: [id] });
-          const { participant, challenger, layer, index, deadline } = view;
-          const unit = layer === OPENING ? null : { layer, index };
-          return { id, participant, challenger, stage: DEMAND_STAGES[view.stage]!, unit, deadline };
-        }),
-      );
+      return Promise.all(logs.map(({ args }) => demandOf(args.demandId!)));
     },
 
     /** What a demand made the claimant publish of its model; undefined where it has not. */
@@ -116,33 +116,39 @@ export async function createModelDisputes(chain: ChainClient, registry: Registry
 
     /**
      * Publishes what is demanded, queued demands included: an answer makes room for the clock of the next one.
+     * @param demands those whose clocks run first
      * @param openable opens the architecture for what the root binds, and units of it
      * @returns how many were taken
      * @throws PonasError reverted, of the first that the chain refused, after all others were taken
      */
-    publish: (demands: readonly Demand[], openable: OpenableModel) =>
-      batched(
-        demands.map(({ id, stage, unit }) => {
-          const answer =
-            unit === null
-              ? ({ ...at, functionName: "answerModel", args: [id, openable.opening] } as const)
-              : ({
-                  ...at,
-                  functionName: "answerUnit",
-                  args: [id, openable.opening, openWholeUnit(openable, unit) ?? NO_UNIT],
-                } as const);
-          const start = { ...at, functionName: "expireDemand", args: [id] } as const;
-          const data = encodeFunctionData(answer as Parameters<typeof encodeFunctionData>[0]);
-          return {
-            gas: ANSWER_GAS,
-            data: stage === "Queued" ? [encodeFunctionData(start), data] : [data],
-            alone: async () => {
-              if (stage === "Queued") await chain.send(start);
-              await (answer.functionName === "answerModel" ? chain.send(answer) : chain.send(answer));
-            },
-          };
-        }),
-      ),
+    publish: (demands: readonly Demand[], openable: OpenableModel) => {
+      const answerOf = ({ id, stage, unit }: Demand): BatchedCall & { readonly id: bigint } => {
+        const answer =
+          unit === null
+            ? ({ ...at, functionName: "answerModel", args: [id, openable.opening] } as const)
+            : ({
+                ...at,
+                functionName: "answerUnit",
+                args: [id, openable.opening, openWholeUnit(openable, unit) ?? NO_UNIT],
+              } as const);
+        const start = { ...at, functionName: "expireDemand", args: [id] } as const;
+        const data = encodeFunctionData(answer as Parameters<typeof encodeFunctionData>[0]);
+        const queued = stage === "Queued";
+        return {
+          id,
+          gas: ANSWER_GAS,
+          data: queued ? [encodeFunctionData(start), data] : [data],
+          alone: async () => {
+            if (queued) await chain.send(start);
+            await (answer.functionName === "answerModel" ? chain.send(answer) : chain.send(answer));
+          },
+        };
+      };
+      // Anybody may have started a clock, or have answered, in the meantime.
+      const renew = async (refused: readonly { readonly id: bigint }[]) =>
+        asAnswered(await Promise.all(refused.map(({ id }) => demandOf(id)))).map(answerOf);
+      return batched(asAnswered(demands).map(answerOf), renew);
+    },
 
     /** Gives prices back, starts clocks, or refutes: what time and other disputes have made of these demands. */
     expire: (ids: readonly bigint[]) =>
@@ -191,4 +197,10 @@ export async function createModelDisputes(chain: ChainClient, registry: Registry
     slash: (taskId: bigint, participant: Address, validator: Address) =>
       chain.send({ ...at, functionName: "slashValidator", args: [taskId, participant, validator] }),
   };
+}
+
+/** What can be answered, in an order in which it can: what runs makes room for what is queued. */
+function asAnswered(demands: readonly Demand[]): Demand[] {
+  const of = (wanted: DemandStage): Demand[] => demands.filter(({ stage }) => stage === wanted);
+  return [...of("Open").toSorted((a, b) => a.deadline - b.deadline), ...of("Queued")];
 }

@@ -342,6 +342,10 @@ export function createRegistry(chain: ChainClient) {
     stakeAt: (validator: Address, time: bigint) =>
       chain.read({ abi: validatorStakeAbi, address: stake, functionName: "stakeAt", args: [validator, time] }),
 
+    /** Stake that an account has at the latest block, without what unbonds. */
+    stakeNow: (validator: Address) =>
+      chain.read({ abi: validatorStakeAbi, address: stake, functionName: "stakeOf", args: [validator] }),
+
     settlementOf: (id: bigint, participant: Address) =>
       chain.read({ ...at, functionName: "settlementOf", args: [id, participant] }),
 

@@ -66,6 +66,7 @@ function dutiesFor(
 ): Duty[] {
   const { chain, store, files, log, signal } = options;
   const validator = chain.account;
+  let unstaked = false;
   const challenging = options.challenge === false ? null : disputes;
   const { evaluate, duties: challenges } = createChallenges(taskId, registry, challenging, options);
 
@@ -110,6 +111,15 @@ function dutiesFor(
   async function seal(task: TaskState, participant: Address, head: Head): Promise<void> {
     if ((await registry.sealOf(taskId, participant, validator)).seal !== ZERO_HASH) return;
     if ((await registry.stakeAt(validator, task.schedule.revealEnd - 1n)) === 0n) return;
+    if ((await registry.stakeNow(validator)) === 0n) {
+      if (!unstaked)
+        log.warn(
+          { event: "no-stake", taskId: String(taskId) },
+          `seals nothing in task ${taskId}: no stake of ${validator} is active any more, and none that unbonds or is lost counts`,
+        );
+      unstaked = true;
+      return;
+    }
     const evaluation = await evaluate(task, participant, head);
     const candidate = await registry.commitmentOf(taskId, participant);
     if (evaluation === undefined || candidate === undefined) return;

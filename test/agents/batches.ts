@@ -36,7 +36,7 @@ describe("Calls in batches", () => {
       inBatches(Array.from({ length: count }, () => ({ data: [bytesOf(call.bytes)], gas: call.gas }))).map(
         ({ length }) => length,
       );
-    expect(of({ gas: 170_000, bytes: 100 }, 100)).to.deep.equal([45, 45, 10]);
+    expect(of({ gas: 130_000, bytes: 100 }, 130)).to.deep.equal([59, 59, 12]);
     expect(of({ gas: 150_000, bytes: 33_000 }, 5)).to.deep.equal([2, 2, 1]);
     expect(of({ gas: 150_000, bytes: 200_000 }, 2)).to.deep.equal([1, 1]);
     expect(of({ gas: 1, bytes: 1 }, 0)).to.deep.equal([]);
@@ -51,12 +51,24 @@ describe("Calls in batches", () => {
     expect(one.alone).to.deep.equal([0]);
   });
 
-  it("go alone where the chain refuses their transaction, and the first refusal is said", async () => {
+  it("go in halves where the chain refuses their transaction, and the first refusal of one alone is said", async () => {
     const { calls, together, sent } = scripted(9, { refuses: [2, 4] });
     const { taken, failure } = await sendBatched(calls, together);
     expect(taken).to.equal(7);
     expect(failure!.message).to.equal("call 2 was refused.");
-    expect(sent).to.deep.equal(["0", "1", "3", "5", "6", "7+8"]);
+    expect(sent).to.deep.equal(["0", "1", "3", "5+6", "7+8"]);
+  });
+
+  it("are looked at again before, once", async () => {
+    const { calls, together, sent } = scripted(9, { refuses: [2, 8] });
+    const seen: number[] = [];
+    const { taken, failure } = await sendBatched(calls, together, (refused) => {
+      seen.push(refused.length);
+      return Promise.resolve(refused.filter((one) => one !== calls[2]));
+    });
+    expect(seen).to.deep.equal([7, 2]);
+    expect([taken, failure!.message]).to.deep.equal([7, "call 8 was refused."]);
+    expect(sent).to.deep.equal(["0+1+3+4+5+6", "7"]);
   });
 
   it("stop where it is not the chain that refuses", async () => {

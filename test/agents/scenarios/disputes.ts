@@ -13,8 +13,9 @@ import {
 } from "../../../offchain/agents/disputes-contract.ts";
 import { reportDisputes, type DisputeReport } from "../../../offchain/agents/dispute-report.ts";
 import { runDuties, type Duty } from "../../../offchain/agents/duties.ts";
+import { createPartsPublisher } from "../../../offchain/agents/parts-publisher.ts";
 import { followTask, publishTask } from "../../../offchain/agents/publisher.ts";
-import { createRegistry, type Registry } from "../../../offchain/agents/registry.ts";
+import { createRegistry, type Registry, type TaskState } from "../../../offchain/agents/registry.ts";
 import { runChallenger } from "../../../offchain/agents/run-challenger.ts";
 import { createStateFolder } from "../../../offchain/agents/state-folder.ts";
 import { shapeOf } from "../../../offchain/agents/task-descriptor.ts";
@@ -338,7 +339,7 @@ export async function buyTheModel(network: LocalNetwork): Promise<void> {
   }
   const shared = { chain: publisher!, store, state: createStateFolder(`${network.dir}/buying publisher`), log, signal };
   const taskId = await publishTask(
-    planWith({ training: 6, testVote: 1, reveal: 5, seal: 3, open: 5, shortWindow: 10, longWindow: 80 }),
+    planWith({ training: 6, testVote: 1, reveal: 5, seal: 3, open: 5, shortWindow: 10, longWindow: 40 }),
     shared,
   );
   const following = followTask(taskId, shared);
@@ -348,16 +349,20 @@ export async function buyTheModel(network: LocalNetwork): Promise<void> {
   const running = AbortSignal.any([signal, finished.signal]);
   const { model, predictions } = lie;
   const file = encodeModel(model);
-  const defender = createDefender({
+  const defence = {
     taskId,
     chain: liar!,
     registry,
     disputes,
     participant: liar!.account,
-    files: { model: () => Promise.resolve(file), testSet: async (task) => (await files.testSet(task)).samples },
+    files: {
+      model: () => Promise.resolve(file),
+      testSet: async (task: TaskState) => (await files.testSet(task)).samples,
+    },
     log,
-  });
-  const answering = runDuties({ chain: liar!, log, signal: running, duties: [defender] });
+  };
+  const duties = [createDefender(defence), createPartsPublisher(defence)];
+  const answering = runDuties({ chain: liar!, log, signal: running, duties });
   const { store: own, files: ownFiles } = await network.store("buyer");
   const watching = runChallenger({ chain: challenger!, store: own, files: ownFiles, log, signal: running, modelTimeoutMs: 2000 }); // prettier-ignore
   await bid(taskId, { chain: liar!, file, root: modelRoot(model), predictions }, { files, store: null, signal });

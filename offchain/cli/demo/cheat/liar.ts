@@ -1,9 +1,11 @@
 /** The demo's liar: a miner of its own kind, which trains longer than the task asks, claims too much, and defends that. */
 import { createClaimant, createPrefetch, percent, type BestModel } from "../../../agents/claimant.ts";
 import { createDefender } from "../../../agents/defender.ts";
+import type { DisputeFiles } from "../../../agents/dispute-sides.ts";
 import type { DisputesContract } from "../../../agents/disputes-contract.ts";
 import { createFollowed, runDuties, type Duty } from "../../../agents/duties.ts";
 import { createKeeper } from "../../../agents/keeper.ts";
+import { createPartsPublisher } from "../../../agents/parts-publisher.ts";
 import { createRegistry, withdrawCredit, type Registry, type TaskState } from "../../../agents/registry.ts";
 import type { StateFolder } from "../../../agents/state-folder.ts";
 import type { TaskFiles } from "../../../agents/task-files.ts";
@@ -89,16 +91,16 @@ function dutiesFor(taskId: bigint, registry: Registry, options: LiarOptions): Du
   };
   const participation = { participant, commit: registry.commit, reveal: registry.reveal, collect };
   const shared = { taskId, chain, registry, files, store, state, log, signal };
+  const shown: DisputeFiles = {
+    model: async () => best!.bytes,
+    testSet: async (task) => (await files.testSet(task)).samples,
+  };
   return [
     createPrefetch({ taskId, registry, files }),
     train,
     createClaimant({ ...shared, participation, best: async () => best, commitMargin }),
-    createDefender({
-      ...shared,
-      disputes,
-      participant,
-      files: { model: async () => best!.bytes, testSet: async (task) => (await files.testSet(task)).samples },
-    }),
+    createDefender({ ...shared, disputes, participant, files: shown }),
+    createPartsPublisher({ ...shared, disputes, participant, files: shown }),
     createKeeper({ taskId, registry, log, patience: 6 }),
   ];
 }
