@@ -69,8 +69,6 @@ const MAX_AT_ONCE = 8;
 const MAX_FOUND = 64;
 /** What could not be fetched is left alone for so long. */
 const REST_MS = 2_000;
-/** How often is looked without having been told of anything. */
-const LOOK_MS = 1_000;
 
 export function createAuditDesk(options: {
   readonly queries: Queries;
@@ -134,7 +132,7 @@ export function createAuditDesk(options: {
     if (found.length === 0 && (isNews || performance.now() >= lookAt)) {
       isNews = false;
       found = await list([...watched.keys()], miners, MAX_FOUND, eq(shares.audit, "due"));
-      lookAt = performance.now() + LOOK_MS;
+      lookAt = performance.now() + rules.lookMs;
     }
     const drawn = found.shift();
     if (drawn !== undefined || !collects) return drawn;
@@ -239,7 +237,7 @@ export function createAuditDesk(options: {
       const row = busy.size < MAX_AT_ONCE ? await next() : undefined;
       if (row === undefined) {
         const over = new AbortController();
-        const pause = sleep(LOOK_MS, AbortSignal.any([signal, over.signal])).catch(() => undefined);
+        const pause = sleep(rules.lookMs, AbortSignal.any([signal, over.signal])).catch(() => undefined);
         await Promise.race([woken, pause, ...busy.values()]);
         over.abort();
         continue;
@@ -266,7 +264,7 @@ export function createAuditDesk(options: {
       } catch (error) {
         if (signal.aborted) return;
         log.error({ err: error }, `Audits were interrupted: ${explainError(error)}`);
-        await sleep(LOOK_MS, signal).catch(() => undefined);
+        await sleep(rules.lookMs, signal).catch(() => undefined);
       }
     }
   }

@@ -38,6 +38,8 @@ export interface PoolRules {
   readonly maxMissing: number;
   /** models a second, 0 or more, that are fetched while a task is worked on, beside drawn ones; the rest come after it */
   readonly collectPerSecond: number;
+  /** how often models to be audited are looked for without news of any */
+  readonly lookMs: number;
   /** how long models are waited for when points are counted */
   readonly handOverMs: number;
   /** how long a miner may take to hand over one model */
@@ -77,6 +79,7 @@ export const DEFAULT_RULES: PoolRules = {
   auditRate: 0.1,
   maxMissing: 5,
   collectPerSecond: 2,
+  lookMs: 1_000,
   handOverMs: 600_000,
   modelTimeoutMs: 60_000,
   closeGraceMs: 5_000,

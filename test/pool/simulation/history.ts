@@ -153,7 +153,8 @@ export async function runHistory(options: HistoryOptions): Promise<History> {
       evaluate,
       seed,
       log: SILENT,
-      rules: { collectPerSecond: 0, paceMs: 0, ...rules },
+      // What the audit desk does without news it does by the machine's time, which is not a history's.
+      rules: { collectPerSecond: 0, paceMs: 0, lookMs: 3_600_000, ...rules },
       strategy,
       scheme,
       auditSecret: (taskId) => tag(`audit ${seed} ${taskId}`),
