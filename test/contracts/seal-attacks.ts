@@ -16,6 +16,7 @@ import {
   at,
   CHALLENGE_BOND,
   goTo,
+  modelOf,
   PHASE_LENGTHS,
   STAKES,
   UNBONDING,
@@ -67,7 +68,7 @@ describe("A validator that sealed a lie", () => {
   );
 
   attack(
-    "of a candidate of its own",
+    "about its own candidate",
     {
       without: "a seal's own defence",
       withstood: "done, Refuted, 0 left",
@@ -145,7 +146,7 @@ describe("A validator that sealed a lie", () => {
   );
 
   attack(
-    "on a malformed model that a friend refutes otherwise, before it is shown to be malformed",
+    "about a malformed model that a friend refutes otherwise, before it is shown to be malformed",
     {
       without: "malformed models that were refuted otherwise",
       withstood: "done, done, 0 left",
@@ -223,6 +224,18 @@ describe("A validator that sealed a lie", () => {
     },
   );
 
+  attack(
+    "after it had begun to unbond, so that its stake may be gone before its game",
+    { without: "stake at the seal", withstood: "weighs 1", succeeds: `weighs ${STAKE}` },
+    async (w) => {
+      const model = modelOf("good", 36);
+      const taskId = await w.toSeal([[w.ada, model]]);
+      await w.stake.connect(w.victor).beginUnbonding(STAKE - 1n);
+      await w.seal(taskId, w.victor, w.ada.address, model);
+      return `weighs ${(await w.registry.sealOf(taskId, w.ada, w.victor)).stake}`;
+    },
+  );
+
   it("loses its stake once, and every challenge that it loses after that is decided all the same", async () => {
     const w = await worldOfArithmetic();
     const first = await refuted(w, lying);
@@ -274,7 +287,7 @@ describe("A challenger of a validator that sealed the truth", () => {
   );
 
   attack(
-    "of a candidate that nobody refuted",
+    "that comes before anybody has refuted the candidate",
     { without: "seals of refuted candidates", withstood: "SealNotChallengeable", succeeds: "done" },
     async (w) => {
       const taskId = await disputable(w, honest, honest.labels, { sealers: [w.victor] });
@@ -378,7 +391,7 @@ describe("A challenger of a validator that sealed the truth", () => {
   );
 
   attack(
-    "of a sample that the test set does not have",
+    "that names a sample that the test set does not have",
     { without: "samples of the test set", withstood: "NoSuchSample", succeeds: "done" },
     async (w) => {
       const beyond = Uint8Array.from([...honest.labels, 0]);

@@ -345,6 +345,12 @@ export const DEFENCES = {
     "if (holdsOf[msg.sender] > 0) revert StakeHeld();",
     "if (!OFF && holdsOf[msg.sender] > 0) revert StakeHeld();",
   ),
+  "stake at the seal": one(
+    "a seal weighs what its validator had at stake, even where that has begun to leave",
+    REGISTRY,
+    "SafeCast.toUint128(Math.min(snapshot, active));",
+    "SafeCast.toUint128(OFF ? snapshot : Math.min(snapshot, active));",
+  ),
   "stake outlasts disputes": one(
     "stake outlasts the examination of a candidate, but not a dispute",
     PARAMETERS,
