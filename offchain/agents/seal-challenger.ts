@@ -38,19 +38,31 @@ export function createSealChallenger(options: SealChallengerOptions): Duty {
   const play = createPlayer(options);
   const complained = new Set<Address>();
 
-  /** Validators whose seals open to these predictions, those with most to lose first. */
-  async function suspects(participant: Address, predictions: Uint8Array): Promise<Suspect[]> {
+  /** Validators whose seals open to these predictions, and whom it is worth to challenge: those with most to lose first. */
+  async function suspects(
+    participant: Address,
+    predictions: Uint8Array,
+    challenges: readonly ChallengeInTask[],
+  ): Promise<Suspect[]> {
     const candidate = await registry.commitmentOf(taskId, participant);
     if (candidate === undefined) return [];
     const result = resultHash(predictions);
     const sealed = (await registry.sealsOf(taskId, participant)).filter(
       ({ validator, seal }) =>
-        validator !== chain.account && seal === validatorSeal(chain.domain, taskId, candidate.hash, validator, result),
+        validator !== chain.account &&
+        seal === validatorSeal(chain.domain, taskId, candidate.hash, validator, result) &&
+        // One challenge of one's own at a time is enough; another's may be a friend's, to be lost on purpose.
+        !challenges.some(
+          ({ defender, challenger, stage }) =>
+            defender === validator && (stage === "Refuted" || (challenger === chain.account && isOpen(stage))),
+        ),
     );
     const staked = await Promise.all(
       sealed.map(async ({ validator }) => ({ validator, stake: await stakeAtRisk(chain, validator) })),
     );
-    return staked.toSorted((a, b) => (a.stake < b.stake ? 1 : a.stake > b.stake ? -1 : 0));
+    return staked
+      .filter(({ stake }) => stake / 2n >= leastGain)
+      .toSorted((a, b) => (a.stake < b.stake ? 1 : a.stake > b.stake ? -1 : 0));
   }
 
   /** Challenges every seal on a refuted candidate that is worth it, while money lasts. */
@@ -62,27 +74,25 @@ export function createSealChallenger(options: SealChallengerOptions): Duty {
   ): Promise<void> {
     const predictions = await disputes.predictionsOf(taskId, participant);
     if (predictions === undefined) return;
+    const ofIt = challenges.filter((one) => one.participant === participant);
+    const liars = await suspects(participant, predictions, ofIt);
+    if (liars.length === 0) return;
     const found = await evaluate(task, participant, head);
     const sample = firstWrong(predictions, found);
     if (sample === undefined) return;
     const about = { event: "challenge-seal", taskId: String(taskId), participant, sample };
-    const ofIt = challenges.filter((one) => one.participant === participant);
-    const mine = ofIt.filter(({ challenger }) => challenger === chain.account);
-    if (mine.filter(({ stage }) => stage === "Upheld").length >= MOST_LOST) {
+    const lost = ofIt.filter(({ challenger, stage }) => challenger === chain.account && stage === "Upheld");
+    if (lost.length >= MOST_LOST) {
       if (!complained.has(participant))
         log.error(
           about,
-          `lost ${MOST_LOST} challenges of seals on ${participant}, and raises no other: its own evaluation may be wrong`,
+          `lost ${lost.length} challenges of seals on ${participant}, and raises no other: its own evaluation may be wrong`,
         );
       complained.add(participant);
       return;
     }
     let first: unknown;
-    for (const { validator, stake } of await suspects(participant, predictions)) {
-      const against = (one: ChallengeInTask): boolean => one.defender === validator;
-      if (stake / 2n < leastGain || ofIt.some((one) => against(one) && one.stage === "Refuted")) continue;
-      // One is enough of one's own: others' may be a friend's, lost on purpose.
-      if (mine.some((one) => against(one) && isOpen(one.stage))) continue;
+    for (const { validator, stake } of liars) {
       // Where the task goes on, the next candidate may have to be challenged too.
       const bonds = hasEnded(task) ? 1n : 2n;
       await ensureDisputeFunds(chain, bonds * disputes.bond, "Challenging a seal");
