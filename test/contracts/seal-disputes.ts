@@ -464,6 +464,7 @@ describe("A malformed model whose candidate a friend refuted otherwise", functio
     expect(await w.stake.creditOf(w.stranger)).to.equal(STAKES[0] / 2n);
     expect(await w.registry.creditOf(w.stranger)).to.equal(0n);
     expect(await w.registry.creditOf(w.ben)).to.equal(CANDIDATE_BOND / 2n);
+    await expect(challengeSeal(w, taskId)).to.be.revertedWithCustomError(w.arithmetic, "SealNotChallengeable");
     // What was to be played over that seal is moot.
     await w.arithmetic.advance(id);
     expect(await stageOf(w, id)).to.equal("Moot");
