@@ -23,6 +23,7 @@ import { encodeModel, modelRoot } from "../../../offchain/evaluation/model.ts";
 import { linearLayers } from "../../../offchain/evaluation/shapes.ts";
 import { resultHash, validatorSeal, type Address } from "../../../offchain/protocol/bytes.ts";
 import type { ChainClient } from "../../../offchain/protocol/chain-client.ts";
+import { PonasError } from "../../../offchain/protocol/errors.ts";
 import { sleep } from "../../../offchain/protocol/wait.ts";
 import { cidOf } from "../../../offchain/storage/cid.ts";
 import { randomModel } from "../../evaluation/random-model.ts";
@@ -65,6 +66,13 @@ async function vouch(taskId: bigint, chain: ChainClient, candidate: Address, pre
   const { hash } = (await registry.commitmentOf(taskId, candidate))!;
   const seal = validatorSeal(chain.domain, taskId, hash, chain.account, resultHash(predictions));
   await registry.seal(taskId, candidate, seal);
+}
+
+/** Does what somebody else may do first. */
+async function unlessFirst(work: () => Promise<unknown>): Promise<void> {
+  await work().catch((error: unknown) => {
+    if (!(error instanceof PonasError && error.code === "reverted")) throw error;
+  });
 }
 
 /** The validator under test follows every task of the network. */
@@ -193,8 +201,10 @@ export async function upholdTrueSeal(network: LocalNetwork, honest: Honest): Pro
     for (;;) {
       const mine = (await disputes.challengesIn(taskId)).find((one) => one.ofSeal === ofSeal)!;
       if (!isOpen(mine.stage)) return;
-      if (!(await press(disputes, mine, await disputes.shown(mine.id), side).then((done) => done !== null)))
-        await tidy(disputes, mine, await attacker!.head());
+      await unlessFirst(async () => {
+        if ((await press(disputes, mine, await disputes.shown(mine.id), side)) === null)
+          await tidy(disputes, mine, await attacker!.head());
+      });
       await onMove(mine);
       await sleep(200, signal);
     }
@@ -221,7 +231,7 @@ export async function upholdTrueSeal(network: LocalNetwork, honest: Honest): Pro
     [attacker!.account, true, "Upheld"],
   ]);
   const said = honest.lines.filter((line) => line.includes("this validator has sealed a wrong prediction"));
-  expect(said, "once in each life").to.have.length(2);
+  expect(said, "once in each life in which it is under way").to.have.length.within(1, 2);
   expect(said[0]).to.match(
     /of sample 7 for 0x\w{40} in task \d+; it answers by 20\S+Z, or loses its stake of 1000\.?0*$/,
   );
@@ -254,7 +264,7 @@ export async function slashForMalformedModel(network: LocalNetwork): Promise<voi
   await disputes.raise(taskId, 0, cooked);
   await until(network, async () => {
     for (const one of await disputes.challengesIn(taskId))
-      if (isOpen(one.stage)) await tidy(disputes, one, await friend!.head());
+      if (isOpen(one.stage)) await unlessFirst(async () => tidy(disputes, one, await friend!.head()));
     return (await registry.commitmentOf(taskId, claimant!.account))!.state === "Eliminated";
   });
   const own = await network.store("challenger of the malformed");
