@@ -9,12 +9,14 @@ const RECENT_TASKS = 50n;
 /**
  * Does what is due in every open task until the signal fires, and after a start in those that ended lately.
  * @param besides ended tasks in which something has come up, however many others were published since
+ * @param own what the account has to do beside its tasks
  */
 export async function followEveryTask(
   registry: Registry,
   { chain, files, log, signal }: Pick<ChallengesOptions, "chain" | "files" | "log" | "signal">,
   dutiesFor: (taskId: bigint) => readonly Duty[],
   besides: () => Promise<readonly bigint[]> = () => Promise.resolve([]),
+  own: readonly Duty[] = [],
 ): Promise<void> {
   const followed = createFollowed({ dutiesFor, onEnd: files.forget, log, signal });
   let started = false;
@@ -28,5 +30,5 @@ export async function followEveryTask(
       (await besides()).forEach(followed.follow);
     },
   };
-  await runDuties({ chain, log, signal, duties: [watch], followed });
+  await runDuties({ chain, log, signal, duties: [watch, ...own], followed });
 }

@@ -13,6 +13,7 @@ import { createDisputesContract, type DisputesContract } from "./disputes-contra
 import type { Duty } from "./duties.ts";
 import { followEveryTask } from "./every-task.ts";
 import { createKeeper } from "./keeper.ts";
+import { createLossWatch } from "./lost-stake.ts";
 import {
   createRegistry,
   formatAmount,
@@ -51,7 +52,8 @@ export async function runValidator(options: ValidatorOptions): Promise<void> {
   const registry = createRegistry(chain);
   const disputes = await createDisputesContract(chain);
   const challenged = disputes === null ? undefined : createSealWatch(chain, disputes);
-  await followEveryTask(registry, options, (id) => dutiesFor(id, registry, disputes, options), challenged);
+  const own = disputes === null ? [] : [createLossWatch(chain, options.log)];
+  await followEveryTask(registry, options, (id) => dutiesFor(id, registry, disputes, options), challenged, own);
 }
 
 /** Of fetching a task's descriptor and its encrypted test set: those that come with the CIDs and not with our node. */

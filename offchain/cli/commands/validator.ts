@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 
+import { refuseAfterLoss } from "../../agents/lost-stake.ts";
 import type { StorageOptions } from "../../agents/storage.ts";
 import { ensureStake, runValidator } from "../../agents/validator.ts";
 import {
@@ -16,6 +17,7 @@ import { addChallengeOptions } from "./challenger.ts";
 
 interface RunOptions extends DaemonOptions, StorageOptions {
   readonly stake: bigint;
+  readonly stakeAgain?: boolean;
   readonly modelTimeout: number;
   readonly challenge: boolean;
   readonly partsBudget: bigint;
@@ -33,6 +35,7 @@ export function register(program: Command, context: Context): void {
       amount("--stake"),
       amount("--stake")("1000"),
     )
+    .option("--stake-again", "stake what is missing also where this account has lost its stake for a false seal")
     .option(
       "--model-timeout <s>",
       "seconds a candidate's model may take to arrive",
@@ -50,6 +53,7 @@ export function register(program: Command, context: Context): void {
     using _held = await holdState("validator", session);
     await using storage = await openFiles(options, session, signal);
     const { store, files } = storage;
+    if (options.stakeAgain !== true && options.stake > 0n) await refuseAfterLoss(chain);
     await ensureStake(options.stake, { chain, log });
     log.info({ event: "ready" }, `validating as ${chain.account}`);
     const { challenge, partsBudget, leastSealGain, modelTimeout } = options;
