@@ -7,7 +7,8 @@ import { availableParallelism } from "node:os";
 
 import { runLanes, type Suite } from "./suites.ts";
 
-const MOCHA = ["mocha", "--exit", "--timeout", "20000"] as const;
+// Long enough for what has to leave the processor to others.
+const MOCHA = ["mocha", "--exit", "--timeout", "60000"] as const;
 const mocha = (name: string): Suite => ({ name, command: [...MOCHA, `test/${name}/**/*.ts`] });
 
 // Those with daemons and clocks of their own come first, beside what is mostly idle.
