@@ -101,7 +101,7 @@ describe("a training worker", () => {
   });
 
   it("dies with its parent, however that ends", async function () {
-    this.timeout(20_000);
+    this.timeout(60_000);
     const parent = spawn(process.execPath, ["--input-type=module-typescript", "--eval", ENDLESS_PARENT], {
       stdio: ["ignore", "pipe", "inherit"],
     });
@@ -114,7 +114,7 @@ describe("a training worker", () => {
   });
 
   it("does not keep its parent alive while it is idle", async function () {
-    this.timeout(20_000);
+    this.timeout(60_000);
     const parent = spawn(process.execPath, ["--input-type=module-typescript", "--eval", IDLE_PARENT], {
       stdio: ["ignore", "ignore", "inherit"],
     });
