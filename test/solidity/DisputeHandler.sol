@@ -83,11 +83,13 @@ contract DisputeHandler is Test {
         uint256 more = _random(seed, "more") % 16;
         if (more < 2 && registry.taskCount() > 0) return challengeSeal(seed);
         if (more == 2) return unbond(seed);
+        if (more > 2 && more < 6) return _bringOn(_openChallenge(seed, true), seed);
         uint256 open = registry.openTaskCount();
         if (open == 0) return newTask();
         uint256 taskId = registry.taskCount();
         if (registry.phaseOf(taskId) != ITaskRegistry.Phase.Window && dice < 20) return progress(taskId);
-        if (dice < 4) challenge(taskId, seed);
+        if (more == 6) meddle(taskId, seed);
+        else if (dice < 4) challenge(taskId, seed);
         else if (dice < 22) for (uint256 i = 0; i <= seed % 3; ++i) move(_random(seed, "move") + i);
         else if (dice < 24) demand(taskId, seed);
         else if (dice < 26) answerDemand(seed);
@@ -220,7 +222,10 @@ contract DisputeHandler is Test {
 
     /// @notice Some open challenge is brought one move on, by whoever has to move.
     function move(uint256 seed) public {
-        uint256 id = _openChallenge(seed);
+        _bringOn(_openChallenge(seed, false), seed);
+    }
+
+    function _bringOn(uint256 id, uint256 seed) private {
         if (id == 0) return;
         IPredictionDisputes.Challenge memory c = disputes.challengeOf(id);
         if (c.stage == IPredictionDisputes.Stage.Queued || _isDecided(c)) {
@@ -242,7 +247,7 @@ contract DisputeHandler is Test {
 
     /// @notice Lets the clock of a challenge or a demand run out.
     function expire(uint256 seed) public {
-        uint256 id = _openChallenge(seed);
+        uint256 id = _openChallenge(seed, false);
         if (id != 0 && disputes.challengeOf(id).deadline != 0) {
             _warpTo(disputes.challengeOf(id).deadline);
             _timeOut(id);
@@ -334,7 +339,7 @@ contract DisputeHandler is Test {
 
     /// @notice Calls that nobody may make: another's move, a clock that still runs, money of others.
     function meddle(uint256 taskId, uint256 seed) public {
-        uint256 id = _openChallenge(seed);
+        uint256 id = _openChallenge(seed, false);
         if (id == 0) return;
         IPredictionDisputes.Challenge memory c = disputes.challengeOf(id);
         Evaluated memory e = _toldIn(c);
@@ -353,6 +358,8 @@ contract DisputeHandler is Test {
             abi.encodeCall(stake.release, (_validators[0]))
         ];
         uint256 choice = _random(seed, "meddle") % 10;
+        // A trace binds only its largest logit: it is what others would like to show most.
+        if (c.stage == IPredictionDisputes.Stage.Trace && seed % 2 == 0) choice = 0;
         address target =
             choice < 5
                 ? address(disputes)
@@ -601,11 +608,13 @@ contract DisputeHandler is Test {
     }
 
     /// @dev One of the last twelve that is open, from a random one on; 0 where none is.
-    function _openChallenge(uint256 seed) private view returns (uint256) {
+    function _openChallenge(uint256 seed, bool ofSeal) private view returns (uint256) {
         uint256 count = disputes.challengeCount();
         for (uint256 i = 0; i < 12 && count > 0; ++i) {
             uint256 back = (_random(seed, "challenge") + i) % 12;
-            if (back < count && _isOpen(disputes.challengeOf(count - back).stage)) return count - back;
+            if (back >= count) continue;
+            IPredictionDisputes.Challenge memory c = disputes.challengeOf(count - back);
+            if (_isOpen(c.stage) && (_isSeal(c) || !ofSeal)) return count - back;
         }
         return 0;
     }
