@@ -13,6 +13,7 @@ import {
 } from "../../../offchain/agents/disputes-contract.ts";
 import { runDuties } from "../../../offchain/agents/duties.ts";
 import { followTask, publishTask } from "../../../offchain/agents/publisher.ts";
+import { refuseAfterLoss } from "../../../offchain/agents/lost-stake.ts";
 import { createRegistry } from "../../../offchain/agents/registry.ts";
 import { createSealDefender } from "../../../offchain/agents/seal-defender.ts";
 import { stakeAtRisk } from "../../../offchain/agents/stake.ts";
@@ -24,6 +25,7 @@ import { linearLayers } from "../../../offchain/evaluation/shapes.ts";
 import { resultHash, validatorSeal, type Address } from "../../../offchain/protocol/bytes.ts";
 import type { ChainClient } from "../../../offchain/protocol/chain-client.ts";
 import { PonasError } from "../../../offchain/protocol/errors.ts";
+import { explainError } from "../../../offchain/protocol/errors.ts";
 import { sleep } from "../../../offchain/protocol/wait.ts";
 import { cidOf } from "../../../offchain/storage/cid.ts";
 import { randomModel } from "../../evaluation/random-model.ts";
@@ -168,7 +170,13 @@ export async function slashLyingSeals(network: LocalNetwork, honest: Honest): Pr
 
   // It goes by itself when no seal can be challenged any more, with all that it is owed.
   await Promise.all([following, watching, ...liars]);
-  for (const { account } of [stubborn!, silent!]) expect(await stakeAtRisk(publisher!, account)).to.equal(0n);
+  for (const chain of [stubborn!, silent!]) {
+    expect(await stakeAtRisk(publisher!, chain.account)).to.equal(0n);
+    const refusal = await refuseAfterLoss(chain).then(() => "none", explainError);
+    expect(refusal).to.match(
+      new RegExp(`^The validator ${chain.account} has lost its stake of 1000 in block \\d+, half`),
+    );
+  }
   expect(await stakeAtRisk(publisher!, honest.chain.account), "who had sealed the truth").to.equal(STAKE);
   expect(await balanceOf(challenger!)).to.equal(10_000n * TOKEN + HALF_CANDIDATE + STAKE);
   const raised = (await disputes.challengesIn(taskId)).map(({ challenger: by, ofSeal, stage }) => [by, ofSeal, stage]);
