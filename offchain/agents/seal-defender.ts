@@ -62,6 +62,13 @@ export function createSealDefender(options: DisputeOptions): Duty {
     announced.add(id);
   }
 
+  /** Says once how what was announced has ended; of a lost stake the account's own duty tells. */
+  function conclude({ id, challenger, stage }: ChallengeInTask): void {
+    if (!announced.delete(id) || stage !== "Upheld") return;
+    const about = { event: "seal-upheld", taskId: String(taskId), challenge: String(id), challenger };
+    log.info(about, `challenge ${id}: the seal stands; half of the bond of ${challenger} is this validator's`);
+  }
+
   /** Whether a seal of this account on a refuted candidate can be challenged still. */
   async function mayBeChallenged(head: Head): Promise<boolean> {
     for (const participant of await disputes.refutedLately(taskId, head)) {
@@ -78,10 +85,11 @@ export function createSealDefender(options: DisputeOptions): Duty {
       if (!mayHaveRefuted(task)) return;
       // Before there is anything to answer: then there is time to do something about it.
       if (task.phase === "Seal") await watchFunds();
-      const against = (await disputes.challengesIn(taskId)).filter(
-        ({ ofSeal, defender, stage }) => ofSeal && defender === chain.account && isOpen(stage),
+      const ofSeals = (await disputes.challengesIn(taskId)).filter(
+        ({ ofSeal, defender }) => ofSeal && defender === chain.account,
       );
-      for (const one of against) await announce(one);
+      const against = ofSeals.filter(({ stage }) => isOpen(stage));
+      for (const one of ofSeals) await (against.includes(one) ? announce(one) : conclude(one));
       const failure = await answerAll(against, { task, head, disputes, sides, log });
       if (failure !== undefined) throw failure;
       if (!hasEnded(task) || against.length > 0 || (await mayBeChallenged(head))) return;

@@ -116,6 +116,7 @@ describe("ponas challenger run, validator run and disputes on a chain", function
           `${taskId}; it answers by [-\\d]+T[:.\\d]+Z, or loses its stake of 1000`,
       ),
     );
+    await daemons[1]!.said(`the seal stands; half of the bond of ${friend} is this validator's`);
   });
 
   it("have paid out what was won, and end with 0 at Ctrl-C", async () => {
