@@ -401,6 +401,7 @@ contract RoundHandler is Test {
         address candidate = e.openedAt == 0 ? e.participant : e.next;
         if (candidate == address(0) || registry.sealOf(taskId, candidate, who).seal != 0) return false;
         if (stake.stakeAt(who, registry.scheduleOf(taskId).revealEnd - 1) == 0) return false;
+        if (stake.stakeOf(who) == 0) return false;
         // of some candidates all think otherwise: its predictions are not its model's
         bool doubted = _random(taskId, string(abi.encodePacked("doubt", candidate))) % 6 == 0;
         bool honest = !doubted && _random(seed, "honest") % 8 != 0;
