@@ -112,12 +112,7 @@ export function addTermsOptions(command: Command): Command {
       wholeNumber("--min-answer", 1),
       36,
     )
-    .addOption(
-      // commander's help cannot print a bigint by itself
-      new Option("--min-reward <amount>", "leave tasks alone that pay less")
-        .argParser(amount("--min-reward"))
-        .default(1n, "1e-18"),
-    );
+    .addOption(amountOption("--min-reward", "leave tasks alone that pay less", "0.000000000000000001"));
 }
 
 export function addStorageOptions(command: Command): Command {
@@ -205,12 +200,20 @@ export function taskNumber(text: string): bigint {
 }
 
 /** An amount of the asset in units (10^-18), as a decimal number of whole tokens: "1.5". @throws PonasError usage */
-export function amount(flag: string): (text: string) => bigint {
+function amount(flag: string): (text: string) => bigint {
   return (text) => {
     const match = /^(\d{1,40})(?:\.(\d{1,18}))?$/.exec(text);
     if (match === null) throw new PonasError("usage", `${flag} takes an amount such as 100 or 0.5, not "${text}".`);
     return BigInt(match[1]!) * 10n ** 18n + BigInt((match[2] ?? "").padEnd(18, "0"));
   };
+}
+
+/** An option that takes an amount. @param whole what it is unless given, as it is written on the command line */
+export function amountOption(flag: string, description: string, whole?: string): Option {
+  const parse = amount(flag);
+  const option = new Option(`${flag} <amount>`, description).argParser(parse);
+  // commander's help cannot print a bigint by itself
+  return whole === undefined ? option : option.default(parse(whole), whole);
 }
 
 /** A parser of shares for commander. @throws PonasError usage */

@@ -5,7 +5,7 @@ import type { StorageOptions } from "../../agents/storage.ts";
 import {
   addChainOptions,
   addStorageOptions,
-  amount,
+  amountOption,
   openSession,
   wholeNumber,
   type Context,
@@ -47,15 +47,13 @@ export function register(program: Command, context: Context): void {
 /** What whoever challenges may spend, and on what. */
 export function addChallengeOptions(command: Command): Command {
   return command
-    .option(
-      "--parts-budget <amount>",
-      "most to spend on one candidate's parts, where its model cannot be fetched",
-      amount("--parts-budget"),
-      amount("--parts-budget")("20"),
+    .addOption(
+      amountOption("--parts-budget", "most to spend on one candidate's parts, where its model cannot be fetched", "20"),
     )
-    .option(
-      "--least-seal-gain <amount>",
-      "challenge no seal by which there is less to win, half its validator's stake (default: a challenge's bond)",
-      amount("--least-seal-gain"),
+    .addOption(
+      amountOption(
+        "--least-seal-gain",
+        "challenge no seal by which there is less to win, half its validator's stake (default: a challenge's bond)",
+      ),
     );
 }

@@ -25,7 +25,7 @@ import {
   addChainOptions,
   addStorageOptions,
   addTermsOptions,
-  amount,
+  amountOption,
   fraction,
   openSession,
   taskNumber,
@@ -98,7 +98,7 @@ export function register(program: Command, context: Context): void {
   const withdraw = pool
     .command("withdraw")
     .description("take the manager's own money out of the pool: the float that is bound in no task, and its fees")
-    .option("--amount <amount>", "so much of the float; all of it where nothing is said", amount("--amount"))
+    .addOption(amountOption("--amount", "so much of the float; all of it where nothing is said"))
     .option("--title <text>", "which of the account's pools", "pool")
     .option("--json", "print JSON");
   addChainOptions(withdraw).action(async (options: WithdrawOptions) => {

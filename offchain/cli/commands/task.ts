@@ -11,7 +11,7 @@ import { loadDataset } from "../../training/datasets.ts";
 import {
   addChainOptions,
   addStorageOptions,
-  amount,
+  amountOption,
   openReader,
   openSession,
   taskNumber,
@@ -93,14 +93,9 @@ export function register(program: Command, context: Context): void {
       hardware("--min-throughput"),
       0,
     )
-    .option("--reward <amount>", "paid to the winner", amount("--reward"), amount("--reward")("100"))
-    .option("--bond <amount>", "lost if the key is not released", amount("--bond"), amount("--bond")("10"))
-    .option(
-      "--validator-fee <amount>",
-      "shared by the validators",
-      amount("--validator-fee"),
-      amount("--validator-fee")("3"),
-    )
+    .addOption(amountOption("--reward", "paid to the winner", "100"))
+    .addOption(amountOption("--bond", "lost if the key is not released", "10"))
+    .addOption(amountOption("--validator-fee", "shared by the validators", "3"))
     .option("--min-accuracy <percent>", "a claim below it is no candidate", percentage, 50)
     .option("--max-model-bytes <n>", "cap of a model file", wholeNumber("--max-model-bytes", 1, 2 ** 30), 4 * 2 ** 20)
     .option("--initialisation <s>", "seconds to read and fetch", seconds("--initialisation", 0), 60)

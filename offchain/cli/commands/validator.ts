@@ -6,7 +6,7 @@ import { ensureStake, runValidator } from "../../agents/validator.ts";
 import {
   addChainOptions,
   addStorageOptions,
-  amount,
+  amountOption,
   openSession,
   wholeNumber,
   type Context,
@@ -29,12 +29,7 @@ export function register(program: Command, context: Context): void {
   const run = validator
     .command("run")
     .description("evaluate candidates, seal and attest results, and answer for what was sealed, until stopped")
-    .option(
-      "--stake <amount>",
-      "least stake to have; what is missing is staked",
-      amount("--stake"),
-      amount("--stake")("1000"),
-    )
+    .addOption(amountOption("--stake", "least stake to have; what is missing is staked", "1000"))
     .option("--stake-again", "stake what is missing also where this account has lost its stake for a false seal")
     .option(
       "--model-timeout <s>",
