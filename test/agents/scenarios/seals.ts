@@ -159,7 +159,9 @@ export async function slashLyingSeals(network: LocalNetwork, honest: Honest): Pr
   await until(network, async () => {
     const taskIds = await registry.openTasks();
     const { challenges } = await reportDisputes({ chain: publisher!, registry, disputes, taskIds, all: false });
-    for (const one of challenges) if (one.validator !== null && one.task === taskId) seen.set(one.validator, one);
+    // A game may end while it is reported: then the stake is gone already.
+    const ofTask = challenges.filter((one) => one.task === taskId && one.stake !== 0n);
+    for (const one of ofTask) if (one.validator !== null) seen.set(one.validator, one);
     return (await disputes.challengesIn(taskId)).filter(({ stage }) => stage === "Refuted").length === 3;
   });
   for (const { account } of [stubborn!, silent!]) {
