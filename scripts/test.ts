@@ -9,23 +9,30 @@ import { runLanes, type Suite } from "./suites.ts";
 
 // Long enough for what has to leave the processor to others.
 const MOCHA = ["mocha", "--exit", "--timeout", "60000"] as const;
-const mocha = (name: string): Suite => ({ name, command: [...MOCHA, `test/${name}/**/*.ts`] });
+/** Files of the command line's tests that play on a chain, with processes. */
+const DAEMONS = "test/cli/*-daemons.ts";
+const mocha = (name: string, ...args: readonly string[]): Suite => ({
+  name,
+  command: [...MOCHA, ...args, `test/${name}/**/*.ts`],
+});
 
-// Those with daemons and clocks of their own come first, beside what is mostly idle.
+/** What runs beside one another; in each, one suite after another. */
+const WAITING: readonly (readonly Suite[])[] = [
+  // Two files at once: their scenarios wait for chains of their own.
+  [mocha("agents", "--parallel", "--jobs", "2"), mocha("end-to-end")],
+  [{ name: "daemons", command: [...MOCHA, DAEMONS] }],
+];
+// Those with clocks of their own come first, beside what is mostly idle.
 const COMPUTING: readonly Suite[] = [
-  ...["cli", "pool", "protocol", "storage"].map(mocha),
+  mocha("cli", "--ignore", DAEMONS),
+  ...["pool", "protocol", "storage"].map((name) => mocha(name)),
   { name: "solidity", command: ["hardhat", "test", "solidity"] },
   { name: "contracts", command: ["hardhat", "test", "mocha"] },
-  ...["evaluation", "search", "training"].map(mocha),
-];
-const WAITING: readonly Suite[] = [
-  // Two files at once: their scenarios wait for chains of their own.
-  { name: "agents", command: [...MOCHA, "--parallel", "--jobs", "2", "test/agents/**/*.ts"] },
-  mocha("end-to-end"),
+  ...["evaluation", "search", "training"].map((name) => mocha(name)),
 ];
 
 const wanted = process.argv.slice(2);
-const names = [...COMPUTING, ...WAITING].map(({ name }) => name);
+const names = [...COMPUTING, ...WAITING.flat()].map(({ name }) => name);
 const unknown = wanted.filter((name) => !names.includes(name));
 if (unknown.length > 0) {
   console.error(`There is no suite called ${unknown.join(", ")}; there are ${names.join(", ")}.`);
@@ -37,14 +44,15 @@ for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, ()
 
 const chosen = (suites: readonly Suite[]): readonly Suite[] =>
   suites.filter(({ name }) => wanted.length === 0 || wanted.includes(name));
-const [computing, waiting] = [chosen(COMPUTING), chosen(WAITING)];
-const beside = availableParallelism() > 1 && computing.length > 0 && waiting.length > 0;
-const lanes = beside
-  ? [
-      { suites: waiting, niceness: 0 },
-      { suites: computing, niceness: 10 },
-    ]
-  : [{ suites: [...computing, ...waiting], niceness: 0 }];
+const computing = chosen(COMPUTING);
+const waiting = WAITING.map(chosen).filter((suites) => suites.length > 0);
+const lanes =
+  availableParallelism() > 1
+    ? [
+        ...waiting.map((suites) => ({ suites, niceness: 0 })),
+        { suites: computing, niceness: waiting.length > 0 ? 10 : 0 },
+      ]
+    : [{ suites: [...computing, ...waiting.flat()], niceness: 0 }];
 
 const say = (text: string): void => void process.stdout.write(text);
 const { passed, failed, skipped } = await runLanes(lanes, { signal: interrupted.signal, say });
