@@ -27,7 +27,7 @@ import { createSealDefence, createSealWatch } from "./seal-defender.ts";
 import { binaryCid, shapeOf } from "./task-descriptor.ts";
 
 export interface ValidatorOptions extends ChallengesOptions {
-  /** challenge what it found otherwise, where the deployment has disputes; true unless said otherwise */
+  /** challenge what it found otherwise, where the deployment has disputes; true unless said otherwise. Its own seals it always defends */
   readonly challenge?: boolean;
 }
 
@@ -59,7 +59,7 @@ export async function runValidator(options: ValidatorOptions): Promise<void> {
 /** Of fetching a task's descriptor and its encrypted test set: those that come with the CIDs and not with our node. */
 const FAULTS_OF_PUBLISHER: ReadonlySet<string> = new Set<ErrorCode>(["bad-input", "model-too-large"]);
 
-/** All that is due in one task. A finished task is dropped: `openTasks` does not name it again. */
+/** All that is due in one task. A finished task is dropped, and taken up again where a seal of ours in it is challenged. */
 function dutiesFor(
   taskId: bigint,
   registry: Registry,
