@@ -60,6 +60,8 @@ contract TaskRegistry is ITaskRegistry, Credits {
         quorumBps = quorumBps_;
         _unbondingPeriod = stake_.unbondingPeriod();
         _answerPeriod = disputes_ == address(0) ? 0 : IDisputes(disputes_).answerPeriod();
+        // Else the check of every publication would fail, of whatever phases.
+        if (!TaskParameters.leavesRoom(_unbondingPeriod, _answerPeriod)) revert InvalidParameter("unbondingPeriod");
     }
 
     // ————— Publication to reveal —————

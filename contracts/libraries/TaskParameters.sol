@@ -53,6 +53,11 @@ library TaskParameters {
         _require(examination + PERIODS_OF_DISPUTES * answerPeriod <= unbondingPeriod, "seal + open + longWindow");
     }
 
+    /// @notice Whether any task could be published: one second of seal and of open, and windows of an answer period.
+    function leavesRoom(uint256 unbondingPeriod, uint256 answerPeriod) internal pure returns (bool) {
+        return 2 + (PERIODS_OF_DISPUTES + 1) * answerPeriod <= unbondingPeriod || answerPeriod == 0;
+    }
+
     /// @notice Whether the bytes are as long as a content identifier may be; what they say is not the chain's matter.
     function isCid(bytes calldata cid) internal pure returns (bool) {
         return cid.length > 0 && cid.length <= MAX_CID_LENGTH;

@@ -1,6 +1,7 @@
 import { expect } from "chai";
 
 import {
+  ANSWER_PERIOD,
   at,
   COMMIT_BOND,
   COMMIT_FEE,
@@ -17,6 +18,7 @@ import {
   units,
   VALIDATOR_FEE,
   world,
+  worldOfArithmetic,
   worldOfQuirks,
   type Signer,
 } from "./support.ts";
@@ -315,6 +317,20 @@ describe("a deployment", () => {
         .withArgs("quorumBps");
     }
     await factory.deploy(token, stake, ethers.ZeroAddress, 5001);
+  });
+
+  it("with disputes is refused where stake may leave before any candidate can be disputed", async () => {
+    const { token, arithmetic, libraries, registry } = await worldOfArithmetic();
+    const factory = await ethers.getContractFactory("TaskRegistry", { libraries });
+    const least = 11 * ANSWER_PERIOD + 2;
+    const [short, enough] = await Promise.all(
+      [least - 1, least].map((period) => ethers.deployContract("ValidatorStake", [token, period])),
+    );
+    await expect(factory.deploy(token, short!, arithmetic, 6667))
+      .to.be.revertedWithCustomError(registry, "InvalidParameter")
+      .withArgs("unbondingPeriod");
+    await factory.deploy(token, enough!, arithmetic, 6667);
+    await factory.deploy(token, short!, ethers.ZeroAddress, 6667);
   });
 
   it("is refused where stake is in another asset", async () => {
