@@ -278,7 +278,7 @@ describe("The pool's scheduler", function () {
   });
 
   describe("with backups", () => {
-    const rules = { partition: "disjoint", subspaces: 4, heartbeatMs: 1000 } as const;
+    const rules = { partition: "disjoint", subspaces: 4, heartbeatMs: 20_000 } as const;
 
     /** Four miners with high and low rewards, each in the second of its trials. */
     async function four(options: Parameters<typeof createTestPool>[0] = {}) {
@@ -297,9 +297,9 @@ describe("The pool's scheduler", function () {
     /** The first one falls silent, the others are heard of. */
     async function lose(all: Awaited<ReturnType<typeof four>>): Promise<void> {
       all[0]!.one.hangUp();
-      advance(600);
+      advance(12_000);
       for (const { one, job } of all.slice(1)) await beat(one, job);
-      advance(600);
+      advance(12_000);
       await pool.manager.sweep();
     }
 
