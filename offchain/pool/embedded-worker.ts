@@ -25,6 +25,18 @@ async function openCluster(dir: string): Promise<PGlite> {
   return PGlite.create(place);
 }
 
+/**
+ * The database's answer to one message. As a stream, since `execProtocolRaw` parses each answer besides, and keeps what
+ * it has parsed for as long as the database is open; but what answers the start of a session is not streamed.
+ */
+async function answerOf(cluster: PGlite, message: Uint8Array): Promise<Uint8Array> {
+  if (message[0] === 0) return cluster.execProtocolRaw(message);
+  const parts: Uint8Array[] = [];
+  // The bytes are the database's own memory, which its next answer is written to.
+  await cluster.execProtocolRawStream(message, { onRawData: (bytes) => void parts.push(bytes.slice()) });
+  return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
+}
+
 const port = parentPort!;
 const say = (message: EmbeddedMessage): void => port.postMessage(message);
 
@@ -37,7 +49,7 @@ try {
       say({ kind: "closed" });
       port.close();
     } else {
-      say({ kind: "answer", bytes: await cluster.execProtocolRaw(message) });
+      say({ kind: "answer", bytes: await answerOf(cluster, message) });
     }
   };
   port.on("message", (message: Uint8Array | "close") => {
