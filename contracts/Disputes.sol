@@ -476,8 +476,8 @@ contract Disputes is IPredictionDisputes, IModelDisputes, Credits {
         _pull(msg.sender, challengeBond);
     }
 
-    /// @dev The challenge, where it is in that stage, its defence still stands, and the caller may move in time. A
-    /// claimant's answers may come from anybody who has them.
+    /// @dev The challenge, where it is in that stage, its defence still stands, and the caller may move in time. The
+    /// defender's answers, but for the trace, may come from anybody who has them.
     function _move(uint256 challengeId, Stage stage) private view returns (Challenge storage own) {
         own = _challenges[challengeId];
         if (own.stage != stage || _isMoot(own)) revert WrongStage(challengeId, own.stage);

@@ -39,7 +39,7 @@ const DRAIN_MS = 1000;
 const last = (text: string, pattern: RegExp): number => Number([...text.matchAll(pattern)].at(-1)?.[1] ?? 0);
 
 /** Reads mocha's and Hardhat's closing lines: "12 passing (3s)", "1 failing", "2 pending" or "2 skipped". */
-export function countTests(text: string): Count {
+function countTests(text: string): Count {
   return {
     passed: last(text, /^\s*(\d+) passing\b/gm),
     failed: last(text, /^\s*(\d+) failing\b/gm),

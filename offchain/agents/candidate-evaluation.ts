@@ -36,6 +36,7 @@ export function createCandidateEvaluator(options: CandidateEvaluatorOptions): Ca
 
   async function fetchAndEvaluate(
     task: TaskState,
+    participant: Address,
     { modelCid, modelRoot }: { modelCid: Uint8Array; modelRoot: string },
     onChain: Uint8Array | undefined,
     head: Head,
@@ -52,9 +53,7 @@ export function createCandidateEvaluator(options: CandidateEvaluatorOptions): Ca
     });
     let bytes: Uint8Array;
     try {
-      const { sealDeadline, openDeadline, windowEnd } = task.schedule;
-      const end = [sealDeadline, openDeadline, windowEnd].find((time) => time > head.timestamp) ?? head.timestamp;
-      const timeoutMs = Math.min(modelTimeoutMs, 1000 * Math.max(1, Number(end - head.timestamp)));
+      const timeoutMs = Math.min(modelTimeoutMs, timeLeft(task, participant, head));
       bytes = onChain ?? (await store.get(modelCid, { maxBytes: task.maxModelBytes, timeoutMs, signal }));
     } catch (error) {
       // Too large, or no canonical file: the claimant's fault, as good as malformed. Anything else — it has not arrived,
@@ -79,7 +78,7 @@ export function createCandidateEvaluator(options: CandidateEvaluatorOptions): Ca
     if (candidate === undefined) return undefined;
     const underWay = found.get(key);
     if (underWay !== undefined) return underWay;
-    const evaluating = fetchAndEvaluate(task, candidate, onChain, head);
+    const evaluating = fetchAndEvaluate(task, participant, candidate, onChain, head);
     found.set(key, evaluating);
     evaluating.catch(() => found.delete(key));
     const { correct, total, malformed } = await evaluating;
@@ -92,4 +91,12 @@ export function createCandidateEvaluator(options: CandidateEvaluatorOptions): Ca
     );
     return evaluating;
   };
+}
+
+/** Milliseconds until the candidate's turn is over; of one whose turn is over, whose seals are looked at, there is no end. */
+function timeLeft({ examined, schedule }: TaskState, participant: Address, { timestamp }: Head): number {
+  if (participant !== examined?.participant && participant !== examined?.next) return Infinity;
+  const { sealDeadline, openDeadline, windowEnd } = schedule;
+  const end = [sealDeadline, openDeadline, windowEnd].find((time) => time > timestamp) ?? timestamp;
+  return 1000 * Math.max(1, Number(end - timestamp));
 }

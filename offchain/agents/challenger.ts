@@ -10,7 +10,7 @@ import type { DisputeOptions } from "./dispute-clocks.ts";
 import { createPlayer, MOST_LOST } from "./dispute-play.ts";
 import { isOpen } from "./disputes-contract.ts";
 import type { Duty } from "./duties.ts";
-import { formatAmount, withdrawCredit, type TaskState } from "./registry.ts";
+import { formatAmount, hasEnded, withdrawCredit, type TaskState } from "./registry.ts";
 
 /**
  * Challenges the examined candidate where its predictions are not its model's, plays what this account has challenged,
@@ -53,7 +53,7 @@ export function createChallenger(options: DisputeOptions & { readonly evaluate: 
     run: async (head) => {
       const task = await registry.task(taskId);
       const { phase, examined } = task;
-      const ended = phase === "Confirmed" || phase === "Void";
+      const ended = hasEnded({ phase });
       const all = ended || examined !== null ? await disputes.challengesIn(taskId) : [];
       const challenges = all.filter(({ ofSeal }) => !ofSeal);
       const first = await play(task, challenges, head);

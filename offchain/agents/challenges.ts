@@ -14,7 +14,7 @@ import type { Registry } from "./registry.ts";
 import type { TaskFiles } from "./task-files.ts";
 
 /** Units of the asset that one candidate's parts may cost where nothing else is said. */
-export const DEFAULT_PARTS_BUDGET = 20n * 10n ** 18n;
+const DEFAULT_PARTS_BUDGET = 20n * 10n ** 18n;
 
 export interface ChallengesOptions {
   readonly chain: ChainClient;

@@ -23,7 +23,7 @@ import { sleep } from "../protocol/wait.ts";
 import { cidOf } from "../storage/cid.ts";
 import type { ModelStore } from "../storage/model-store.ts";
 import type { Duty } from "./duties.ts";
-import { isCandidate, toHex, type CommitmentView, type Registry, type TaskState } from "./registry.ts";
+import { hasEnded, isCandidate, toHex, type CommitmentView, type Registry, type TaskState } from "./registry.ts";
 import type { StateFolder } from "./state-folder.ts";
 import { shapeOf } from "./task-descriptor.ts";
 import type { TaskFiles } from "./task-files.ts";
@@ -356,7 +356,7 @@ export function createPrefetch({
     name: "prefetch",
     run: async () => {
       const task = await registry.task(taskId);
-      if (task.phase === "Confirmed" || task.phase === "Void") return true;
+      if (hasEnded(task)) return true;
       await files.prefetchTest(task);
       return true;
     },

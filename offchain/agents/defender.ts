@@ -8,10 +8,8 @@ import { isOpen, type DisputesContract } from "./disputes-contract.ts";
 import type { Duty } from "./duties.ts";
 import type { ModelStore } from "../storage/model-store.ts";
 import { createPartsPublisher } from "./parts-publisher.ts";
+import { hasEnded } from "./registry.ts";
 import type { TaskFiles } from "./task-files.ts";
-
-/** How long a claimant's own model may take to arrive, where its disk is lost. */
-const MODEL_TIMEOUT_MS = 60_000;
 
 /** The defence of a participant's candidate: nothing where the deployment has no disputes. */
 export function createDefence({
@@ -24,7 +22,7 @@ export function createDefence({
   readonly signal: AbortSignal;
 }): Duty[] {
   if (disputes === null) return [];
-  const files = createDisputeFiles({ ...options, timeoutMs: MODEL_TIMEOUT_MS });
+  const files = createDisputeFiles(options);
   return [createDefender({ ...options, disputes, files }), createPartsPublisher({ ...options, disputes, files })];
 }
 
@@ -38,7 +36,7 @@ export function createDefender(options: DisputeOptions & { readonly participant:
     name: "defend",
     run: async (head) => {
       const task = await registry.task(taskId);
-      if (task.phase === "Confirmed" || task.phase === "Void") return true;
+      if (hasEnded(task)) return true;
       if (task.examined?.participant !== participant) return;
       if (task.phase === "Seal" || task.phase === "Open") await watchFunds();
       if (task.phase !== "Window") return;

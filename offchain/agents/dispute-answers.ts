@@ -28,7 +28,8 @@ export async function answerAll(
   },
 ): Promise<unknown> {
   let first: unknown;
-  for (const challenge of challenges) {
+  // Each answer is mined before the next one is sent: first the one with the least time left.
+  for (const challenge of challenges.toSorted((a, b) => a.deadline - b.deadline)) {
     const { id, participant, sample, stage, deadline, moot } = challenge;
     try {
       const due = !moot && isOfClaimant(stage) && head.timestamp < BigInt(deadline);

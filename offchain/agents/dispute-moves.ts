@@ -39,7 +39,7 @@ export async function answer(
   const tensor = trace.tensors[step + 1];
   switch (challenge.stage) {
     case "Trace":
-      await disputes.answerTrace(id, openable.opening, showTrace(trace));
+      await disputes.answerTrace(challenge, openable.opening, showTrace(trace));
       return "showed its trace";
     case "Rows":
       await disputes.answerRows(id, concat(tensor!.rows as Hex[]));

@@ -17,18 +17,21 @@ export interface DisputeFiles {
   testSet(task: TaskState): Promise<Samples>;
 }
 
+/** Enough for what lies on one's own node, and after a lost disk on others'. */
+const MODEL_TIMEOUT_MS = 60_000;
+
 /** The model by the CID that its reveal has published, wherever it lies: a lost disk does not matter. */
 export function createDisputeFiles(options: {
   readonly registry: Registry;
   readonly store: ModelStore;
   readonly files: TaskFiles;
   readonly signal: AbortSignal;
-  /** how long the model may take to arrive */
-  readonly timeoutMs: number;
+  /** how long the model may take to arrive; a minute unless given */
+  readonly timeoutMs?: number;
   /** files of models whose parts were published on chain, by participant */
   readonly published?: ReadonlyMap<Address, Uint8Array>;
 }): DisputeFiles {
-  const { registry, store, files, signal, timeoutMs, published } = options;
+  const { registry, store, files, signal, timeoutMs = MODEL_TIMEOUT_MS, published } = options;
   return {
     model: async (task, participant) => {
       const onChain = published?.get(participant);

@@ -1,5 +1,5 @@
 /** The disputes contract as agents see it: challenges of single predictions, what was shown in them, and the moves. */
-import { bytesToHex, hexToBytes } from "viem";
+import { bytesToHex, encodeFunctionData, hexToBytes } from "viem";
 
 import type { Computation, ModelOpening, ShownTrace } from "../evaluation/dispute-openings.ts";
 import { CHALLENGE_STAGES, disputesAbi, taskRegistryAbi } from "../protocol/abi.ts";
@@ -65,6 +65,7 @@ export async function createDisputesContract(chain: ChainClient) {
   const registry = createRegistry(chain);
   const since = { fromBlock: BigInt(chain.deployment.fromBlock) } as const;
 
+  const models = await createModelDisputes(chain, registry, address);
   const bond = await chain.read({ ...at, functionName: "challengeBond", args: [] });
   let gas = 0n;
   const send: ChainClient["send"] = async (request) => {
@@ -76,12 +77,19 @@ export async function createDisputesContract(chain: ChainClient) {
     const view = await chain.read({ ...at, functionName: "challengeOf", args: [id] });
     return { ...view, id, stage: CHALLENGE_STAGES[view.stage]! };
   };
-  /** numbers of a task's challenges while there were so many of all tasks */
-  const known = new Map<bigint, { readonly count: bigint; readonly ids: readonly bigint[] }>();
-  const challengeIds = async (taskId: bigint): Promise<readonly bigint[]> => {
+  /** How many challenges there are of all tasks, and which the last one is: after a reorganisation it may be another. */
+  const newest = async (): Promise<string> => {
     const count = await chain.read({ ...at, functionName: "challengeCount", args: [] });
+    if (count === 0n) return "0";
+    const { taskId, participant, defender, challenger, sample } = await challenge(count);
+    return [count, taskId, participant, defender, challenger, sample].join(" ");
+  };
+  /** numbers of a task's challenges while this was the newest one */
+  const known = new Map<bigint, { readonly last: string; readonly ids: readonly bigint[] }>();
+  const challengeIds = async (taskId: bigint): Promise<readonly bigint[]> => {
+    const last = await newest();
     const before = known.get(taskId);
-    if (before?.count === count) return before.ids;
+    if (before?.last === last) return before.ids;
     const args = { taskId };
     const [ofCandidates, ofSeals] = await Promise.all([
       chain.client.getContractEvents({ ...at, eventName: "Challenged", args, ...since }),
@@ -89,14 +97,14 @@ export async function createDisputesContract(chain: ChainClient) {
     ]);
     const ids = [...ofCandidates, ...ofSeals].map((log) => log.args.challengeId!);
     ids.sort((a, b) => (a < b ? -1 : 1));
-    known.set(taskId, { count, ids });
+    known.set(taskId, { last, ids });
     return ids;
   };
 
   return {
     address,
     /** what is about whole models */
-    models: await createModelDisputes(chain, registry, address),
+    models,
     /** what a challenger risks */
     bond,
 
@@ -112,16 +120,22 @@ export async function createDisputesContract(chain: ChainClient) {
       if (challenges.some((one) => one.taskId !== taskId)) known.delete(taskId);
       const ofTask = challenges.filter((one) => one.taskId === taskId);
       const open = ofTask.filter(({ stage }) => isOpen(stage));
+      const participantsOf = (seals: boolean) =>
+        new Set(open.filter(({ ofSeal }) => ofSeal === seals).map(({ participant }) => participant));
       const refuted = new Map<Address, boolean>();
-      for (const participant of new Set(open.map((one) => one.participant)))
+      for (const participant of participantsOf(false))
         refuted.set(participant, (await registry.commitmentOf(taskId, participant))?.state === "Eliminated");
+      const slashed = new Map<Address, readonly Address[]>();
+      for (const participant of participantsOf(true))
+        slashed.set(participant, await models.slashed(taskId, participant));
       return ofTask.map((one) => {
         const { participant, ofSeal, defender } = one;
         const alike = ofTask.filter(
           (other) => other.participant === participant && other.ofSeal === ofSeal && other.defender === defender,
         );
         const lost = alike.some(({ stage }) => stage === "Refuted");
-        const moot = lost || (!ofSeal && refuted.get(participant) === true);
+        const fallen = ofSeal ? slashed.get(participant)?.includes(defender) : refuted.get(participant);
+        const moot = lost || fallen === true;
         const running = alike.filter(({ stage }) => isOpen(stage) && stage !== "Queued").length;
         return { ...one, moot, running };
       });
@@ -129,17 +143,19 @@ export async function createDisputesContract(chain: ChainClient) {
 
     /**
      * Tasks in which a seal is challenged, and nothing decided yet.
-     * @param validator whose seal; anybody's unless said otherwise
+     * @param account whose seal it is, or who challenges it; anybody unless said otherwise
      */
-    tasksOfSealChallenges: async (validator?: Address): Promise<bigint[]> => {
+    tasksOfSealChallenges: async (account?: Address): Promise<bigint[]> => {
       const logs = await chain.client.getContractEvents({ ...at, eventName: "SealChallenged", ...since });
-      const of = logs.filter(({ args }) => validator === undefined || args.validator === validator);
+      const of = logs.filter(
+        ({ args }) => account === undefined || args.validator === account || args.challenger === account,
+      );
       const stages = await Promise.all(of.map(async ({ args }) => (await challenge(args.challengeId!)).stage));
       return [...new Set(of.filter((_, i) => isOpen(stages[i]!)).map(({ args }) => args.taskId!))];
     },
 
-    /** All challenges of all tasks, ever: nothing is new where it is what it was. */
-    count: (): Promise<bigint> => chain.read({ ...at, functionName: "challengeCount", args: [] }),
+    /** Stands for all challenges of all tasks: nothing is new where it is what it was; "0" where there are none. */
+    newest,
 
     /** Refuted candidates of a task the seals on which can be challenged still. */
     refutedLately: async (taskId: bigint, { timestamp }: Head): Promise<Address[]> => {
@@ -209,8 +225,19 @@ export async function createDisputesContract(chain: ChainClient) {
         await send({ ...at, functionName: "challengeSeal", args });
       }),
 
-    answerTrace: (id: bigint, model: ModelOpening, trace: ShownTrace): Promise<unknown> =>
-      send({ ...at, functionName: "answerTrace", args: [id, model, trace] }),
+    /** The one answer that no hash binds: it says which challenge it is for, whose number may be another's on another fork. */
+    answerTrace: (
+      { id, challenger, sample }: Pick<Challenge, "id" | "challenger" | "sample">,
+      model: ModelOpening,
+      trace: ShownTrace,
+    ): Promise<unknown> => {
+      const { abi } = at;
+      const calls = [
+        encodeFunctionData({ abi, functionName: "expectChallenge", args: [id, challenger, sample] }),
+        encodeFunctionData({ abi, functionName: "answerTrace", args: [id, model, trace] }),
+      ];
+      return send({ ...at, functionName: "multicall", args: [calls], name: "answerTrace" });
+    },
     pickTensor: (id: bigint, model: ModelOpening, trace: ShownTrace, step: number): Promise<unknown> =>
       send({ ...at, functionName: "pickTensor", args: [id, model, trace, step] }),
     answerRows: (id: bigint, rows: Hex): Promise<unknown> =>

@@ -1,7 +1,7 @@
 import type { Head } from "../protocol/chain-client.ts";
 import type { Log } from "../protocol/log.ts";
 import type { Duty } from "./duties.ts";
-import type { Registry } from "./registry.ts";
+import { hasEnded, type Registry } from "./registry.ts";
 
 /**
  * Keeps a task moving: makes the call that anyone may make after a deadline, and appends the block of a candidate that
@@ -20,7 +20,7 @@ export function createKeeper(options: {
     name: "keep",
     run: async (head: Head) => {
       const { phase } = await registry.task(taskId);
-      if (phase === "Confirmed" || phase === "Void") return true;
+      if (hasEnded({ phase })) return true;
       if (phase !== "Advanceable" && phase !== "Confirmable") {
         dueSince = undefined;
         return;

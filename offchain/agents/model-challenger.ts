@@ -22,7 +22,7 @@ import { createDisputeSides } from "./dispute-sides.ts";
 import type { DisputeOptions } from "./dispute-clocks.ts";
 import type { Duty } from "./duties.ts";
 import type { Demand } from "./model-disputes.ts";
-import { formatAmount, type Examined, type Seal, type TaskState } from "./registry.ts";
+import { formatAmount, hasEnded, type Examined, type Seal, type TaskState } from "./registry.ts";
 import { collectLostStakes, stakeAtRisk } from "./stake.ts";
 import { shapeOf } from "./task-descriptor.ts";
 import type { TaskFiles } from "./task-files.ts";
@@ -249,7 +249,7 @@ export function createModelChallenger(options: ModelChallengerOptions): Duty {
     run: async (head) => {
       const task = await registry.task(taskId);
       const { phase, examined } = task;
-      const ended = phase === "Confirmed" || phase === "Void";
+      const ended = hasEnded({ phase });
       if (!ended && phase !== "Window" && phase !== "Seal" && phase !== "Open") return;
       const demands = await models.demandsIn(taskId);
       await tidy(demands, head);

@@ -4,6 +4,7 @@ import type { Address } from "../protocol/bytes.ts";
 import type { DisputeOptions } from "./dispute-clocks.ts";
 import { createDisputeSides } from "./dispute-sides.ts";
 import type { Duty } from "./duties.ts";
+import { hasEnded } from "./registry.ts";
 
 /**
  * Publishes what is demanded of a participant's model, of queued demands too: the block waits for all of them. In a lane
@@ -17,7 +18,7 @@ export function createPartsPublisher(options: DisputeOptions & { readonly partic
     name: "publish parts",
     run: async (head) => {
       const task = await registry.task(taskId);
-      if (task.phase === "Confirmed" || task.phase === "Void") return true;
+      if (hasEnded(task)) return true;
       if (task.phase !== "Window" || task.examined?.participant !== participant) return;
       const due = (await models.demandsIn(taskId)).filter(
         (one) =>

@@ -16,7 +16,7 @@ import { encodeSamples, encryptTestSet, type Dataset, type Samples } from "../tr
 import type { TrainingSettings } from "../training/settings.ts";
 import { runDuties, type Duty } from "./duties.ts";
 import { createKeeper } from "./keeper.ts";
-import { createRegistry, toHex, withdrawCredit, type Registry, type TaskParams } from "./registry.ts";
+import { createRegistry, hasEnded, toHex, withdrawCredit, type Registry, type TaskParams } from "./registry.ts";
 import type { StateFolder } from "./state-folder.ts";
 import { shapeOf, type TaskDescriptor } from "./task-descriptor.ts";
 
@@ -190,7 +190,7 @@ export async function followTask(taskId: bigint, options: PublisherOptions): Pro
     name: "withdraw",
     run: async () => {
       const { phase, voidReason } = await registry.task(taskId);
-      if (phase !== "Confirmed" && phase !== "Void") return;
+      if (!hasEnded({ phase })) return;
       await withdrawCredit(registry, chain, log);
       const end = phase === "Confirmed" ? "ended with a block" : `is void (${voidReason})`;
       log.info({ event: "end", taskId: String(taskId), phase }, `task ${taskId} ${end}`);

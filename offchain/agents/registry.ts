@@ -436,7 +436,7 @@ const EXAMINING: ReadonlySet<Phase> = new Set<Phase>([
 /** Whether a candidate of the task may have been refuted. */
 export const mayHaveRefuted = ({ phase }: TaskState): boolean => EXAMINING.has(phase);
 
-export const hasEnded = ({ phase }: TaskState): boolean => phase === "Confirmed" || phase === "Void";
+export const hasEnded = ({ phase }: Pick<TaskState, "phase">): boolean => phase === "Confirmed" || phase === "Void";
 
 /** A claim of at least the minimum (and of one) stands; anything less withdraws and needs no bond. */
 export function isCandidate({ minCorrect }: TaskState, claimedCorrect: number): boolean {

@@ -3,9 +3,11 @@ import { PonasError } from "../protocol/errors.ts";
 import { createChallenges, type ChallengesOptions } from "./challenges.ts";
 import { createPrefetch } from "./claimant.ts";
 import { createDisputesContract } from "./disputes-contract.ts";
+import type { Duty } from "./duties.ts";
 import { followEveryTask } from "./every-task.ts";
 import { createKeeper } from "./keeper.ts";
 import { createRegistry } from "./registry.ts";
+import { createSealWatch } from "./seal-defender.ts";
 
 export type ChallengerOptions = ChallengesOptions;
 
@@ -20,9 +22,10 @@ export async function runChallenger(options: ChallengerOptions): Promise<void> {
   if (disputes === null) {
     throw new PonasError("not-found", "This deployment has no disputes: nobody can challenge a prediction here.");
   }
-  await followEveryTask(registry, options, (taskId) => [
+  const dutiesFor = (taskId: bigint): Duty[] => [
     createPrefetch({ taskId, registry, files }),
     ...createChallenges(taskId, registry, disputes, options).duties,
     createKeeper({ taskId, registry, log, patience: 6 }),
-  ]);
+  ];
+  await followEveryTask(registry, options, dutiesFor, createSealWatch(chain, disputes));
 }

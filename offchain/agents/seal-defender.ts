@@ -12,9 +12,6 @@ import { formatAmount, hasEnded, mayHaveRefuted } from "./registry.ts";
 import { stakeAtRisk } from "./stake.ts";
 import type { TaskFiles } from "./task-files.ts";
 
-/** How long a sealed model may take to arrive from one's own node, where it is pinned, or after a lost disk from others. */
-const MODEL_TIMEOUT_MS = 60_000;
-
 /** The same duty, with the files that a validator has at hand. */
 export function createSealDefence(
   options: Omit<DisputeOptions, "files"> & {
@@ -23,21 +20,21 @@ export function createSealDefence(
     readonly signal: AbortSignal;
   },
 ): Duty {
-  return createSealDefender({ ...options, files: createDisputeFiles({ ...options, timeoutMs: MODEL_TIMEOUT_MS }) });
+  return createSealDefender({ ...options, files: createDisputeFiles(options) });
 }
 
 /**
- * Looks for challenges of this account's seals in whatever task, whenever there are new challenges: after a restart the
- * task of one may lie behind any number of newer tasks.
+ * Looks for challenges of seals, this account's or raised by it, in whatever task, whenever there are new challenges:
+ * after a restart the task of one may lie behind any number of newer tasks.
  * @returns tasks with such a challenge
  */
 export function createSealWatch(chain: ChainClient, disputes: DisputesContract): () => Promise<readonly bigint[]> {
-  let seen = 0n;
+  let seen = "0";
   return async () => {
-    const count = await disputes.count();
-    if (count === seen) return [];
+    const newest = await disputes.newest();
+    if (newest === seen) return [];
     const tasks = await disputes.tasksOfSealChallenges(chain.account);
-    seen = count;
+    seen = newest;
     return tasks;
   };
 }
@@ -89,8 +86,12 @@ export function createSealDefender(options: DisputeOptions): Duty {
         ({ ofSeal, defender }) => ofSeal && defender === chain.account,
       );
       const against = ofSeals.filter(({ stage }) => isOpen(stage));
-      for (const one of ofSeals) await (against.includes(one) ? announce(one) : conclude(one));
-      const failure = await answerAll(against, { task, head, disputes, sides, log });
+      let failure: unknown;
+      for (const one of ofSeals) {
+        if (!against.includes(one)) conclude(one);
+        else await announce(one).catch((error: unknown) => void (failure ??= error)); // the answers must not wait for it
+      }
+      failure = (await answerAll(against, { task, head, disputes, sides, log })) ?? failure;
       if (failure !== undefined) throw failure;
       if (!hasEnded(task) || against.length > 0 || (await mayBeChallenged(head))) return;
       await disputes.collect(log);

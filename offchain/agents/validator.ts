@@ -17,6 +17,7 @@ import { createLossWatch } from "./lost-stake.ts";
 import {
   createRegistry,
   formatAmount,
+  hasEnded,
   paying,
   withdrawCredit,
   type Examined,
@@ -142,7 +143,7 @@ function dutiesFor(
   async function keep(task: TaskState, modelCid: Uint8Array): Promise<void> {
     const { data } = await files.descriptor(task);
     const descriptorCid = binaryCid(task.descriptorCid, `The descriptor of task ${taskId}`);
-    for (const cid of [modelCid, descriptorCid, data.encryptedTest.cid]) await store.pin(cid, { signal });
+    await Promise.all([modelCid, descriptorCid, data.encryptedTest.cid].map((cid) => store.pin(cid, { signal })));
   }
 
   /** Opens for a claimant that is away, where we found what it claims. Late in the period: it is the claimant's turn first. */
@@ -210,7 +211,7 @@ function dutiesFor(
     run: async (head) => {
       const task = await registry.task(taskId);
       const { phase, examined } = task;
-      if (phase === "Confirmed" || phase === "Void") {
+      if (hasEnded({ phase })) {
         await collect(task);
         return true;
       }

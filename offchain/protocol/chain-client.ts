@@ -44,6 +44,8 @@ export interface SendRequest<A extends Abi, N extends WriteName<A>> {
   readonly address: Address;
   readonly functionName: N;
   readonly args: ContractFunctionArgs<A, "nonpayable" | "payable", N>;
+  /** what errors call it; the function's name unless given, which says little of a `multicall` */
+  readonly name?: string;
 }
 
 export interface Head {
@@ -326,9 +328,9 @@ export function createChainClient(options: ChainClientOptions): ChainClient {
     read: ({ abi, ...call }) =>
       permitted(call.functionName, abi, () => client.readContract({ abi, ...call } as never)) as never,
     send: (request) => {
-      const { abi, address, functionName, args } = request;
+      const { abi, address, functionName, args, name = functionName } = request;
       const data = encodeFunctionData({ abi, functionName, args } as never);
-      return inOrder(() => sendNow(address, data, abi, functionName));
+      return inOrder(() => sendNow(address, data, abi, name));
     },
     head,
     heads: async function* () {

@@ -17,7 +17,7 @@ const log = pino({ level: "silent" });
 function scripted() {
   const state = { count: 0n, tasks: [] as bigint[], looks: 0 };
   const disputes = {
-    count: () => Promise.resolve(state.count),
+    newest: () => Promise.resolve(String(state.count)),
     tasksOfSealChallenges: (validator: string) => {
       expect(validator).to.equal(ME);
       state.looks++;

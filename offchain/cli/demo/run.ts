@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { CID } from "multiformats/cid";
 
 import { createPoolContract, type PoolContract } from "../../agents/pool-contract.ts";
-import { createRegistry, type LedgerBlock, type Registry, type TaskState } from "../../agents/registry.ts";
+import { createRegistry, hasEnded, type LedgerBlock, type Registry, type TaskState } from "../../agents/registry.ts";
 import { openStorage } from "../../agents/storage.ts";
 import { explainFromChain } from "../../agents/task-facts.ts";
 import { createTaskFiles, type TaskFiles } from "../../agents/task-files.ts";
@@ -187,7 +187,7 @@ export async function untilEnd(
   for (;;) {
     const task = await registry.task(taskId);
     options.onTask(task, (await chain.head()).timestamp);
-    if (task.phase === "Confirmed" || task.phase === "Void") return task;
+    if (hasEnded(task)) return task;
     await options.meddle?.(task, processes);
     await sleep(1000, options.signal);
   }

@@ -45,13 +45,20 @@ export async function readMoves(chain: ChainClient, disputes: Address, fromBlock
       if (challenge === undefined) return null;
       const sent = await client.getTransaction({ hash: transaction });
       const { gasUsed } = await client.getTransactionReceipt({ hash: transaction });
-      const { functionName, args } = decodeFunctionData({ abi: disputesAbi, data: sent.input });
+      const { functionName, args } = decodeMove(sent.input);
       const words = describe(functionName, args ?? [], events);
       const validator = validators.get(challenge) ?? null;
       return { challenge, validator, by: getAddress(sent.from), call: functionName, words, gas: gasUsed, transaction };
     }),
   );
   return moves.filter((move) => move !== null);
+}
+
+/** The call; of several in one transaction the last: what comes before it only says which challenge it is for. */
+function decodeMove(data: Hex) {
+  const call = decodeFunctionData({ abi: disputesAbi, data });
+  const last = call.functionName === "multicall" ? call.args[0].at(-1) : undefined;
+  return last === undefined ? call : decodeFunctionData({ abi: disputesAbi, data: last });
 }
 
 type Events = readonly { readonly topics: readonly Hex[]; readonly data: Hex }[];
