@@ -165,10 +165,13 @@ describe("A pool's miner at work", function () {
       const real = [1, 2].map(() => createTrainingWorker({ engine: "onnx" }));
       try {
         const miner = mine(url, real);
-        await until(async () => (await pool!.manager.shares(1n)).length >= 4);
+        // Both have worked, however much later one of the processes was there.
+        await until(async () => {
+          const done = await pool!.database.queries.select().from(leases).where(eq(leases.state, "done"));
+          return new Set(done.map(({ sessionId }) => sessionId)).size === 2;
+        });
         await miner.stop();
-        const rows = await pool!.database.queries.select().from(leases).where(eq(leases.state, "done"));
-        expect(new Set(rows.map(({ sessionId }) => sessionId)).size, "both have worked").to.equal(2);
+        expect((await pool!.manager.shares(1n)).length).to.be.at.least(2);
         expect(miner.warnings()).to.deep.equal([]);
       } finally {
         await Promise.all(real.map((worker) => worker.close()));
