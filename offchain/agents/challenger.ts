@@ -7,7 +7,7 @@ import type { Address } from "../protocol/bytes.ts";
 import type { CandidateEvaluator } from "./candidate-evaluation.ts";
 import { createFundsWatch, ensureDisputeFunds } from "./dispute-funds.ts";
 import type { DisputeOptions } from "./dispute-clocks.ts";
-import { createPlayer, MOST_LOST } from "./dispute-play.ts";
+import { createPlayer, createSelfDoubt, firstWrong } from "./dispute-play.ts";
 import { isOpen } from "./disputes-contract.ts";
 import type { Duty } from "./duties.ts";
 import { formatAmount, hasEnded, withdrawCredit, type TaskState } from "./registry.ts";
@@ -21,24 +21,16 @@ import { formatAmount, hasEnded, withdrawCredit, type TaskState } from "./regist
 export function createChallenger(options: DisputeOptions & { readonly evaluate: CandidateEvaluator }): Duty {
   const { taskId, chain, registry, disputes, log, evaluate } = options;
   const play = createPlayer(options);
-  const said = new Set<string>();
+  const doubts = createSelfDoubt(log);
   const watchFunds = createFundsWatch(chain, log, disputes.bond, "A challenge");
 
   async function raise(task: TaskState, participant: Address, found: Evaluation, lost: number): Promise<void> {
     const opened = await disputes.predictionsOf(taskId, participant);
     if (opened === undefined) return;
-    const sample = opened.findIndex((prediction, i) => prediction !== found.predictions[i]);
-    if (sample < 0) return;
+    const sample = firstWrong(opened, found);
+    if (sample === undefined) return;
     const about = { event: "challenge", taskId: String(taskId), participant, sample };
-    if (lost >= MOST_LOST) {
-      if (!said.has(participant))
-        log.error(
-          about,
-          `lost ${lost} challenges of ${participant}, and raises no other: its own evaluation may be wrong`,
-        );
-      said.add(participant);
-      return;
-    }
+    if (doubts(participant, lost, participant, about)) return;
     await ensureDisputeFunds(chain, disputes.bond, "A challenge");
     await disputes.raise(taskId, sample, opened);
     log.warn(

@@ -3,14 +3,13 @@
  * sealed them, each in the game in which a claimant answers, with its whole stake for a bond. A claimant may lose on
  * purpose, so that a refutation alone says nothing of those who sealed what it claimed.
  */
-import type { Evaluation } from "../evaluation/evaluate.ts";
 import { resultHash, validatorSeal, type Address } from "../protocol/bytes.ts";
 import type { Head } from "../protocol/chain-client.ts";
 import { PonasError } from "../protocol/errors.ts";
 import type { CandidateEvaluator } from "./candidate-evaluation.ts";
 import type { DisputeOptions } from "./dispute-clocks.ts";
 import { ensureDisputeFunds } from "./dispute-funds.ts";
-import { createPlayer, MOST_LOST } from "./dispute-play.ts";
+import { createPlayer, createSelfDoubt, firstWrong } from "./dispute-play.ts";
 import { isOpen, type ChallengeInTask } from "./disputes-contract.ts";
 import type { Duty } from "./duties.ts";
 import { formatAmount, hasEnded, mayHaveRefuted, type TaskState } from "./registry.ts";
@@ -36,7 +35,7 @@ export function createSealChallenger(options: SealChallengerOptions): Duty {
   const { taskId, chain, registry, disputes, log, evaluate } = options;
   const leastGain = options.leastGain ?? disputes.bond;
   const play = createPlayer(options);
-  const complained = new Set<Address>();
+  const doubts = createSelfDoubt(log);
 
   /** Validators whose seals open to these predictions, and whom it is worth to challenge: those with most to lose first. */
   async function suspects(
@@ -82,15 +81,7 @@ export function createSealChallenger(options: SealChallengerOptions): Duty {
     if (sample === undefined) return;
     const about = { event: "challenge-seal", taskId: String(taskId), participant, sample };
     const lost = ofIt.filter(({ challenger, stage }) => challenger === chain.account && stage === "Upheld");
-    if (lost.length >= MOST_LOST) {
-      if (!complained.has(participant))
-        log.error(
-          about,
-          `lost ${lost.length} challenges of seals on ${participant}, and raises no other: its own evaluation may be wrong`,
-        );
-      complained.add(participant);
-      return;
-    }
+    if (doubts(participant, lost.length, `seals on ${participant}`, about)) return;
     let first: unknown;
     for (const { validator, stake } of liars) {
       // Where the task goes on, the next candidate may have to be challenged too.
@@ -136,11 +127,4 @@ export function createSealChallenger(options: SealChallengerOptions): Duty {
       return true;
     },
   };
-}
-
-/** The first sample of which a well-formed model says something else; undefined where there is none. */
-function firstWrong(predictions: Uint8Array, found: Evaluation | undefined): number | undefined {
-  if (found === undefined || found.malformed !== null) return undefined;
-  const sample = predictions.findIndex((prediction, i) => prediction !== found.predictions[i]);
-  return sample < 0 ? undefined : sample;
 }
