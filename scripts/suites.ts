@@ -35,6 +35,8 @@ const LOWEST = 19;
 const GRACE_MS = 5000;
 /** What is still in the pipe of a process that has ended, also where one that it left behind holds the other end. */
 const DRAIN_MS = 1000;
+/** Characters of one suite's failures that are told again at the end. */
+const FAILURES_AGAIN = 6000;
 
 const last = (text: string, pattern: RegExp): number => Number([...text.matchAll(pattern)].at(-1)?.[1] ?? 0);
 
@@ -47,9 +49,17 @@ function countTests(text: string): Count {
   };
 }
 
+/** What a suite says of its failures: from its count of them on, as mocha and Hardhat print it. Empty without any. */
+function tellFailures(text: string): string {
+  const from = [...text.matchAll(/^\s*[1-9]\d* failing\b/gm)].at(-1)?.index;
+  if (from === undefined) return "";
+  const told = text.slice(from).trim();
+  return told.length > FAILURES_AGAIN ? `${told.slice(0, FAILURES_AGAIN)} …` : told;
+}
+
 /**
  * Runs all suites. What a suite says is shown as it says it where there is one lane, and else in one piece when the
- * suite is over.
+ * suite is over. Failures are told once more at the end: whoever reads a long log reads that first.
  * @param signal stops every suite, with all processes that it started, and lets none begin
  * @param say is given text with its line breaks
  * @returns all counts added up; a suite that fails without a failed test, or has none, counts as one that failed
@@ -60,6 +70,7 @@ export async function runLanes(
 ): Promise<Count> {
   const counts: Count[] = [];
   const broken: string[] = [];
+  const failures: string[] = [];
   const occupied = lanes.filter(({ suites }) => suites.length > 0);
   const live = occupied.length === 1;
 
@@ -70,6 +81,8 @@ export async function runLanes(
     const { output, code, cause } = await finish(command, { niceness, signal, hear: live ? say : () => undefined });
     const seen = countTests(output);
     counts.push(seen);
+    const told = tellFailures(output);
+    if (told !== "") failures.push(`\n===== ${name}: failures =====\n${told}\n`);
     const lacks = signal.aborted
       ? "was stopped"
       : code !== 0 && seen.failed === 0
@@ -90,7 +103,7 @@ export async function runLanes(
       for (const suite of suites) if (!signal.aborted) await runSuite(suite, niceness);
     }),
   );
-  say(broken.join(""));
+  say([...failures, ...broken].join(""));
   const sum = (of: keyof Count): number => counts.reduce((total, count) => total + count[of], 0);
   return { passed: sum("passed"), failed: sum("failed"), skipped: sum("skipped") };
 }

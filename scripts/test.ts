@@ -7,20 +7,18 @@ import { availableParallelism } from "node:os";
 
 import { runLanes, type Suite } from "./suites.ts";
 
-// Long enough for what has to leave the processor to others.
-const MOCHA = ["mocha", "--exit", "--timeout", "60000"] as const;
 /** Files of the command line's tests that play on a chain, with processes. */
 const DAEMONS = "test/cli/*-daemons.ts";
 const mocha = (name: string, ...args: readonly string[]): Suite => ({
   name,
-  command: [...MOCHA, ...args, `test/${name}/**/*.ts`],
+  command: ["mocha", ...args, `test/${name}/**/*.ts`],
 });
 
 /** What runs beside one another; in each, one suite after another. */
 const WAITING: readonly (readonly Suite[])[] = [
   // Two files at once: their scenarios wait for chains of their own.
   [mocha("agents", "--parallel", "--jobs", "2"), mocha("end-to-end")],
-  [{ name: "daemons", command: [...MOCHA, DAEMONS] }],
+  [{ name: "daemons", command: ["mocha", DAEMONS] }],
 ];
 // Those with clocks of their own come first, beside what is mostly idle.
 const COMPUTING: readonly Suite[] = [

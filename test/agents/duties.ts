@@ -30,9 +30,7 @@ function collectingLog() {
 
 const never = (): Promise<void> => new Promise(() => undefined);
 
-describe("Duties", function () {
-  this.timeout(10_000);
-
+describe("Duties", () => {
   it("go on beside one that waits for something that never comes", async () => {
     const stop = new AbortController();
     const { signal } = stop;

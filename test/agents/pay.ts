@@ -33,8 +33,7 @@ const lie = JSON.stringify({ points: [{ account: MINER, points: "31" }] });
 const FILES: Record<string, string> = { 1: "no JSON at all", 2: '{"points":7}', 3: lie, 5: good };
 const TASKS = 5n;
 
-describe("A pool's miner", function () {
-  this.timeout(10_000);
+describe("A pool's miner", () => {
   let dir: string;
   beforeEach(() => (dir = mkdtempSync(join(tmpdir(), "ponas-pay-"))));
   afterEach(() => rmSync(dir, { recursive: true }));

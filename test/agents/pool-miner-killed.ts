@@ -13,8 +13,7 @@ import { cleanUp, createTestPool, evaluate, scratchFolder, SILENT, taskOf } from
 const CHILD = join(import.meta.dirname, "kit/miner-process.ts");
 const KILLS = 5;
 
-describe("A pool's miner that is killed", function () {
-  this.timeout(90_000);
+describe("A pool's miner that is killed", () => {
   after(cleanUp);
 
   it("at random instants, with several workers, loses no finished trial and is paid for none twice", async () => {

@@ -94,8 +94,7 @@ function startMiner(
 }
 type Miner = ReturnType<typeof startMiner>;
 
-describe("A pool's miner at work", function () {
-  this.timeout(90_000);
+describe("A pool's miner at work", () => {
   let control: AbortController;
   let pool: TestPool | undefined;
   let scripted: ScriptedManager | undefined;

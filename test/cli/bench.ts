@@ -44,8 +44,7 @@ const WITHOUT_NATIVE = `
     },
   });`;
 
-describe("ponas bench", function () {
-  this.timeout(120_000);
+describe("ponas bench", () => {
   let place: Workplace;
   const run = (...args: string[]): Promise<Finished> => ponas(["bench", ...args], place);
   before(() => void (place = createWorkplace()));
@@ -215,6 +214,14 @@ describe("the statistics of a benchmark", () => {
     expect(order.join("")).to.equal("abababab");
     expect(rates.a.samples).to.have.length(3);
     expect(rates.b.samples).to.have.length(3);
+  });
+
+  it("take the rate that a piece of work has found itself, once a turn", async () => {
+    const { signal } = new AbortController();
+    let pieces = 0;
+    const own = async (): Promise<{ rate: number }> => ({ rate: ++pieces });
+    const rates = await alternate({ own, other: () => 1 }, { rounds: 3, turnMs: 20, budgetMs: 1000, signal });
+    expect(rates.own.samples).to.deep.equal([2, 3, 4]);
   });
 
   it("take fewer rounds where the budget ends, but one", async () => {

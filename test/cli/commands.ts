@@ -13,8 +13,7 @@ const A = `0x${"0".repeat(38)}aa`;
 const B = `0x${"0".repeat(38)}bb`;
 const C = `0x${"0".repeat(38)}cc`;
 
-describe("the command line", function () {
-  this.timeout(60_000);
+describe("the command line", () => {
   let place: Workplace;
   const run = (...args: string[]): Promise<Finished> => ponas(args, place);
   before(() => void (place = createWorkplace()));

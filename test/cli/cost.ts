@@ -12,8 +12,7 @@ interface Cost {
   readonly reason: string | null;
 }
 
-describe("ponas cost", function () {
-  this.timeout(60_000);
+describe("ponas cost", () => {
   let place: Workplace;
   const [logged] = LOGGED;
   const run = (...args: string[]): Promise<Finished> => ponas(["cost", ...args], place);

@@ -36,7 +36,6 @@ interface PrintedReport {
  * that the friend can challenge the validator's seal. `ponas disputes` looks on.
  */
 describe("ponas challenger run, validator run and disputes on a chain", function () {
-  this.timeout(240_000);
   this.bail(true); // each goes on where the one before has ended
   let network: LocalNetwork;
   let place: Workplace;

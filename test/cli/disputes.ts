@@ -5,8 +5,7 @@ import { describeDisputes } from "../../offchain/cli/commands/disputes.ts";
 import type { Address } from "../../offchain/protocol/bytes.ts";
 import { createWorkplace, expectRefusal, ponas, type Finished, type Workplace } from "./support.ts";
 
-describe("ponas challenger and ponas disputes", function () {
-  this.timeout(60_000);
+describe("ponas challenger and ponas disputes", () => {
   let place: Workplace;
   const run = (...args: string[]): Promise<Finished> => ponas(args, place);
   before(() => void (place = createWorkplace()));

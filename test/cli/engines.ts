@@ -11,7 +11,6 @@ interface Finding {
 }
 
 describe("engines on the command line", function () {
-  this.timeout(60_000);
   let place: Workplace;
   let findings: Finding[];
   before(async () => {

@@ -11,9 +11,7 @@ const sentenceOf = (work: () => unknown): Promise<string> =>
       (error: unknown) => (error as Error).message,
     );
 
-describe("ponas miner: workers and GPUs", function () {
-  this.timeout(60_000);
-
+describe("ponas miner: workers and GPUs", () => {
   it("trains on every core unless told otherwise, and on no more than a pool admits", async () => {
     expect(await chooseWorkers({ engine: "onnx" }, 6)).to.deep.equal({ engine: "onnx", workers: 6, gpus: [] });
     expect(await chooseWorkers({ engine: "onnx" }, 96)).to.include({ workers: 16 });

@@ -30,8 +30,7 @@ interface Inspected {
   readonly output?: { readonly weights: number[][]; readonly bias: number[] };
 }
 
-describe("ponas train, inspect, evaluate", function () {
-  this.timeout(60_000);
+describe("ponas train, inspect, evaluate", () => {
   let place: Workplace;
   let training: Finished;
   const run = (...args: string[]): Promise<Finished> => ponas(args, place);

@@ -5,8 +5,7 @@ import { createPartition } from "../../offchain/search/partition.ts";
 import { spaceByName, spaceSize, SPACES, type Box } from "../../offchain/search/spaces.ts";
 import { createWorkplace, expectRefusal, jsonOf, ponas, type Finished, type Workplace } from "./support.ts";
 
-describe("ponas partition", function () {
-  this.timeout(60_000);
+describe("ponas partition", () => {
   let place: Workplace;
   const partition = (...args: string[]): Promise<Finished> => ponas(["partition", ...args], place);
   before(() => void (place = createWorkplace()));
@@ -61,9 +60,7 @@ describe("ponas partition", function () {
   });
 });
 
-describe("ponas space", function () {
-  this.timeout(60_000);
-
+describe("ponas space", () => {
   it("notes on stderr what it leaves out of the paper's space", async () => {
     using place = createWorkplace();
     const finished = await ponas(["space", "S3", "--json"], place);

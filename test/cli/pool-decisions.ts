@@ -7,8 +7,7 @@ import { decide } from "../../offchain/pool/decisions.ts";
 import { tasks } from "../../offchain/pool/schema.ts";
 import { createWorkplace, expectRefusal, jsonOf, ponas, type Workplace } from "./support.ts";
 
-describe("ponas pool decisions", function () {
-  this.timeout(180_000);
+describe("ponas pool decisions", () => {
   let place: Workplace;
   before(() => void (place = createWorkplace()));
   after(() => place[Symbol.dispose]());

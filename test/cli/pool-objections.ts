@@ -2,8 +2,7 @@ import { createWorkplace, expectRefusal, ponas, type Workplace } from "./support
 
 const POOL = `0x${"ab".repeat(20)}`;
 
-describe("ponas pool objections, demand-leaf and recover", function () {
-  this.timeout(180_000);
+describe("ponas pool objections, demand-leaf and recover", () => {
   let place: Workplace;
   before(() => void (place = createWorkplace()));
   after(() => place[Symbol.dispose]());

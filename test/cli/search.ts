@@ -45,9 +45,7 @@ function linesOf({ code, stdout, stderr }: Pick<Finished, "code" | "stdout" | "s
 const results = (trials: readonly TrialLine[]) =>
   trials.map(({ trial, rung, reward, modelRoot }) => ({ trial, rung, reward, modelRoot }));
 
-describe("ponas search", function () {
-  this.timeout(120_000);
-
+describe("ponas search", () => {
   it("prints a line for each trial and then the best, writes its model, CSV and JSON lines, and goes on", async () => {
     using place = createWorkplace();
     const { cwd } = place;

@@ -32,9 +32,7 @@ function alive(pid: number): boolean {
   }
 }
 
-describe("The runner of the tests", function () {
-  this.timeout(20_000);
-
+describe("The runner of the tests", () => {
   it("runs lanes at once, one suite after another in each, and shows every suite in one piece", async () => {
     const { count, said, pieces } = await run([
       lane(slow("one", 400, 3), slow("two", 10)),
@@ -63,6 +61,21 @@ describe("The runner of the tests", function () {
     const { count, said } = await run([lane(mocha, hardhat)]);
     expect(count).to.deep.equal({ passed: 52, failed: 1, skipped: 5 });
     expect(said).not.to.match(/before counting|no test/);
+  });
+
+  it("tells every failure again after all suites, however much each has said", async () => {
+    const failing = (name: string, size = 1): Suite =>
+      suite(
+        name,
+        `console.log("  1 passing\\n  1 failing\\n\\n  1) ${name} is wrong" + "!".repeat(${size})); process.exitCode = 1`,
+      );
+    const { count, said } = await run([lane(failing("early")), lane(slow("late", 600), failing("wordy", 50_000))]);
+    expect(count).to.deep.equal({ passed: 3, failed: 2, skipped: 0 });
+    const end = said.slice(said.indexOf("===== early: failures"));
+    expect(end).to.match(/^===== early: failures =====\n1 failing\n\n {2}1\) early is wrong!\n\n===== wordy: failures/);
+    expect(end).not.to.include("late");
+    expect(end.length).to.be.below(7000);
+    expect((await run([lane(slow("good", 1))])).said).not.to.include("failures");
   });
 
   it("counts as failed what ends before it has counted, has no test, is killed, or cannot be started", async () => {

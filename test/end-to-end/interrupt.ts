@@ -29,9 +29,7 @@ async function untilGone(demo: number, ms: number): Promise<number[]> {
   return childrenOf(demo);
 }
 
-(process.platform === "linux" ? describe : describe.skip)("A demo that is interrupted", function () {
-  this.timeout(120_000);
-
+(process.platform === "linux" ? describe : describe.skip)("A demo that is interrupted", () => {
   for (const [signal, afterMs] of [
     ["SIGINT", 0],
     ["SIGINT", 17_000],

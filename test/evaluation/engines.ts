@@ -33,8 +33,6 @@ async function withoutNative(program: string): Promise<string> {
 }
 
 describe("the canonical evaluation", function () {
-  this.timeout(120_000);
-
   it("gives every logit of 500 fuzzed networks as the reference does: onnx, 1 and 2 threads, any batch; onnx-web", async () => {
     const [native, web] = [await loadRuntime("onnx"), await loadRuntime("onnx-web")];
     const paths = { single: 0, split: 0 };

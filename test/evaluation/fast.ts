@@ -71,9 +71,7 @@ function edgeModel(random: Random, input: Architecture["input"], weightBits: num
   return model;
 }
 
-describe("the fast evaluator", function () {
-  this.timeout(60_000);
-
+describe("the fast evaluator", () => {
   for (const [exponent, weightBits, path] of [
     [24, 9, "single"],
     [25, 10, "split"],

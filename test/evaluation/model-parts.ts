@@ -16,9 +16,7 @@ import { PonasError } from "../../offchain/protocol/errors.ts";
 import { createRandom } from "../../offchain/protocol/random.ts";
 import { randomArchitecture, randomModel } from "./random-model.ts";
 
-describe("A model in parts", function () {
-  this.timeout(20_000);
-
+describe("A model in parts", () => {
   it("is the same model again when all its units are put together", () => {
     for (let i = 0; i < 6; i++) {
       const random = createRandom(`parts ${i}`);

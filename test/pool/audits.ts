@@ -40,8 +40,7 @@ const SECRET = ((): Hex => {
 })();
 const auditSecret = (): Hex => SECRET;
 
-describe("Audits", function () {
-  this.timeout(120_000);
+describe("Audits", () => {
   let pool: TestPool;
   let opened: TestPool[] = [];
   const start = async (options: Parameters<typeof createTestPool>[0] = {}): Promise<TestPool> => {
@@ -102,7 +101,7 @@ describe("Audits", function () {
     await start({ scheme: { name: "blend", performance: 3, effort: 1 } });
     await pool.manager.openTask(taskOf(1n));
     const ada = miner(1);
-    const hello = await ada.peer.request("mining.subscribe", { client: "x", benchmark: FAST }, { timeoutMs: 5000 });
+    const hello = await ada.peer.request("mining.subscribe", { client: "x", benchmark: FAST }, { timeoutMs: 30_000 });
     expect(hello.scheme!.text).to.equal("blend performance=3 effort=1");
     expect(hello.scheme!.unproven).to.contain("is not proven");
     expect(hello.scheme!.auditRate).to.equal(100_000);
@@ -146,7 +145,7 @@ describe("Audits", function () {
         const { shares: standing } = await ada.peer.request(
           "mining.shares",
           { taskId: 1n, after: 0 },
-          { timeoutMs: 5000 },
+          { timeoutMs: 30_000 },
         );
         expect(standing).to.have.length(2);
         expect(standing[0]!.reason).to.equal(
@@ -156,7 +155,7 @@ describe("Audits", function () {
         const rest = await ada.peer.request(
           "mining.shares",
           { taskId: 1n, after: standing[0]!.lease },
-          { timeoutMs: 5000 },
+          { timeoutMs: 30_000 },
         );
         expect(rest.shares.map(({ lease }) => lease)).to.deep.equal([standing[1]!.lease]);
         expect(MAX_STANDINGS).to.be.greaterThan(100);

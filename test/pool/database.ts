@@ -18,8 +18,7 @@ async function failureOf(promise: Promise<unknown>): Promise<string> {
   );
 }
 
-describe("The pool's database", function () {
-  this.timeout(30_000);
+describe("The pool's database", () => {
   after(cleanUp);
 
   it("has the tables and columns that the schema says", async () => {

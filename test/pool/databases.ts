@@ -28,7 +28,6 @@ const rowsOf = (result: unknown): Record<string, unknown>[] => (result as { rows
 /** What every pool's database must do, whichever it is. */
 function behavesAsDatabase(kind: string, place: () => Promise<string>, missing: string | null): void {
   describe(`A pool's database ${kind}`, function () {
-    this.timeout(60_000);
     let where: string;
     let database: PoolDatabase;
 

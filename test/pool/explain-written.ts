@@ -14,8 +14,7 @@ const SCHEMES: SchemeTerms[] = [
   { name: "pplns", trials: 6 },
 ];
 
-describe("Explaining a split that a pool's manager has written", function () {
-  this.timeout(30_000);
+describe("Explaining a split that a pool's manager has written", () => {
   after(cleanUp);
 
   for (const scheme of SCHEMES) {

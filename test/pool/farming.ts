@@ -177,8 +177,7 @@ describe("Farming", () => {
 const BLEND: SchemeTerms = { name: "blend", performance: 1, effort: 1 };
 const SCHEMES: SchemeTerms[] = [{ name: "performance" }, { name: "effort" }, BLEND, { name: "pplns", trials: 1000 }];
 
-describe("Farming at a pool's manager", function () {
-  this.timeout(60_000);
+describe("Farming at a pool's manager", () => {
   let pool: TestPool;
   let opened: TestPool[] = [];
   const start = async (options: Parameters<typeof createTestPool>[0] = {}): Promise<void> => {
@@ -273,7 +272,7 @@ describe("Farming at a pool's manager", function () {
       await ada.peer.request(
         "mining.checkpoint",
         { lease: job.lease, epochs: 2, modelRoot: root },
-        { timeoutMs: 5000 },
+        { timeoutMs: 30_000 },
       );
       ada.hangUp();
       pool.advance(2000);

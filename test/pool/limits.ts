@@ -12,7 +12,7 @@ import { sleep } from "../../offchain/protocol/wait.ts";
 import { refusalOf, ScriptedMiner } from "./kit/scripted-miner.ts";
 import { cleanUp, createTestPool, SILENT, taskOf, type TestPool } from "./kit/world.ts";
 
-const WAIT = { timeoutMs: 5_000 };
+const WAIT = { timeoutMs: 30_000 };
 
 describe("A sender's limits", () => {
   let now = 0;
@@ -52,8 +52,7 @@ describe("A sender's limits", () => {
   });
 });
 
-describe("A pool's manager under miners that cost too much", function () {
-  this.timeout(30_000);
+describe("A pool's manager under miners that cost too much", () => {
   let pool: TestPool;
   let endpoint: PoolEndpoint | undefined;
   const control = new AbortController();

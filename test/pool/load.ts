@@ -4,8 +4,6 @@ import { whyNoServer } from "./kit/postgres.ts";
 import { measure } from "./load/measure.ts";
 
 describe("One manager process under load", function () {
-  this.timeout(120_000);
-
   for (const [database, missing] of [["folder", null] as const, ["server", whyNoServer()] as const]) {
     // How quickly is for `test/pool/load/measure.ts` on a quiet machine; here nothing may be lost, refused or forgotten.
     it(`acknowledges every share of 100 miners in 5 seconds, its database ${database === "folder" ? "in a folder" : "on a server"}`, async function () {

@@ -31,8 +31,7 @@ async function caught(liar: ScriptedMiner, lie: Promise<unknown>): Promise<strin
   return liar.closed!.reason;
 }
 
-describe("The pool's manager", function () {
-  this.timeout(30_000);
+describe("The pool's manager", () => {
   let pool: TestPool;
   let opened: TestPool[] = [];
   const start = async (options: Parameters<typeof createTestPool>[0] = {}): Promise<TestPool> => {
@@ -116,12 +115,12 @@ describe("The pool's manager", function () {
       expect(job.settings.learningRate).to.be.lessThan(DESCRIPTOR.settings.learningRate);
       expect(job.seed).to.not.equal(share.seed);
       const ask = { modelRoot: share.modelRoot, offset: 0 };
-      const answer = await other.peer.request("mining.model", ask, { timeoutMs: 5000 });
+      const answer = await other.peer.request("mining.model", ask, { timeoutMs: 30_000 });
       expect(Buffer.from(answer.data, "base64").equals(model)).to.equal(true);
-      const beyond = other.peer.request("mining.model", { ...ask, offset: 99_999 }, { timeoutMs: 5000 });
+      const beyond = other.peer.request("mining.model", { ...ask, offset: 99_999 }, { timeoutMs: 30_000 });
       expect((await refusalOf(beyond)).message).to.contain("has only");
       const stranger = await miner(3).join(FAST);
-      const refusal = await refusalOf(stranger.peer.request("mining.model", ask, { timeoutMs: 5000 }));
+      const refusal = await refusalOf(stranger.peer.request("mining.model", ask, { timeoutMs: 30_000 }));
       expect(refusal.message).to.contain("No lease of yours starts from");
     });
 
@@ -233,7 +232,7 @@ describe("The pool's manager", function () {
       await pool.manager.openTask(taskOf(1n));
       const ada = await miner(1).join();
       const { lease, endsAt } = await ada.job(0);
-      const beat = () => ada.peer.request("mining.heartbeat", { lease, epoch: 1 }, { timeoutMs: 5000 });
+      const beat = () => ada.peer.request("mining.heartbeat", { lease, epoch: 1 }, { timeoutMs: 30_000 });
       for (let i = 0; i < 5; i++) {
         pool.advance(9000);
         await pool.manager.sweep();
@@ -275,13 +274,13 @@ describe("The pool's manager", function () {
       await ada.peer.request(
         "mining.abandon",
         { lease: first.lease, outcome: "infeasible", reason: "a bias beyond 2^31" },
-        { timeoutMs: 5000 },
+        { timeoutMs: 30_000 },
       );
       const second = await ada.job(1);
       await ada.peer.request(
         "mining.abandon",
         { lease: second.lease, outcome: "stopped", reason: "shutting down" },
-        { timeoutMs: 5000 },
+        { timeoutMs: 30_000 },
       );
       const bob = await miner(2).join();
       expect((await bob.job(0)).seed).to.equal(second.seed);
@@ -576,7 +575,7 @@ describe("The pool's manager", function () {
       expect(more).to.have.length(0);
       expect(receipt!.points).to.equal(expected.get(ada.signer.address));
       expect(isSignedBy(RECEIPT_KEY.address, pointsData(IDENTITY, receipt!), receipt!.signature)).to.equal(true);
-      const again = await ada.peer.request("mining.points", { taskId: 3n }, { timeoutMs: 5000 });
+      const again = await ada.peer.request("mining.points", { taskId: 3n }, { timeoutMs: 30_000 });
       expect(again.receipt).to.deep.equal(receipt);
 
       const file = JSON.parse(Buffer.from(await pool.manager.sharesFile(3n)).toString("utf8"));
@@ -663,9 +662,13 @@ describe("The pool's manager", function () {
       await start();
       const thief = miner(1);
       const victim = signerOf(2);
-      const hello = await thief.peer.request("mining.subscribe", { client: "x", benchmark: FAST }, { timeoutMs: 5000 });
+      const hello = await thief.peer.request(
+        "mining.subscribe",
+        { client: "x", benchmark: FAST },
+        { timeoutMs: 30_000 },
+      );
       const authorize = (signature: `0x${string}`) =>
-        thief.peer.request("mining.authorize", { miner: victim.address, signature }, { timeoutMs: 5000 });
+        thief.peer.request("mining.authorize", { miner: victim.address, signature }, { timeoutMs: 30_000 });
       const wrong = await thief.signer.sign({ domain: {}, types: { A: [] }, primaryType: "A", message: {} });
       expect((await refusalOf(authorize(wrong))).message).to.contain("The challenge is not signed by");
       expect(hello.challenge.nonce).to.match(/^0x/);

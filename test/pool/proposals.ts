@@ -29,8 +29,7 @@ async function searchOf(queries: Queries, part: number): Promise<{ strategy: str
   return { strategy, asked: counts.asked + asked, told: counts.told + events.length - asked };
 }
 
-describe("What a pool proposes", function () {
-  this.timeout(30_000);
+describe("What a pool proposes", () => {
   after(cleanUp);
 
   async function world() {

@@ -21,10 +21,9 @@ import { isMember, spaceSize, SPACES, type Box } from "../../offchain/search/spa
 import { FAST, refusalOf, ScriptedMiner, SLOW } from "./kit/scripted-miner.ts";
 import { cleanUp, createTestPool, DESCRIPTOR, evaluate, taskOf, trialOf, type TestPool } from "./kit/world.ts";
 
-const WAIT = { timeoutMs: 5000 };
+const WAIT = { timeoutMs: 30_000 };
 
-describe("The pool's scheduler", function () {
-  this.timeout(30_000);
+describe("The pool's scheduler", () => {
   let pool: TestPool;
   let opened: TestPool[] = [];
   /** the manager's clock, which stands still on its own: a slow machine loses nobody a lease */

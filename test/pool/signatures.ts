@@ -56,8 +56,7 @@ describe("What a pool and its miners sign", () => {
     expect(isSignedBy(signerOf(1).address, data, `0x${"11".repeat(65)}`)).to.equal(false);
   });
 
-  it("is verified alike in this thread and, when there is much of it, in another", async function () {
-    this.timeout(30_000);
+  it("is verified alike in this thread and, when there is much of it, in another", async () => {
     const check = createSignatureCheck({ log: SILENT, most: 3 });
     const [ada, bob] = [signerOf(1), signerOf(2)];
     const answers = await Promise.all(

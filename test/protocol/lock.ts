@@ -64,8 +64,7 @@ describe("locks", () => {
     takeLock(file, "The folder")();
   });
 
-  it("go to one of many who find a dead one's at the same moment", async function () {
-    this.timeout(20_000);
+  it("go to one of many who find a dead one's at the same moment", async () => {
     takeLock(file, "The folder")();
     writeFileSync(file, "999999999 1");
     const all = await Promise.all(Array.from({ length: 5 }, holder));

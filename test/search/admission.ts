@@ -42,8 +42,7 @@ const dead = ({ layers, ...rest }: Architecture): Architecture => ({
 
 describe("what stands between a strategy and the trainers", () => {
   for (const name of STRATEGY_NAMES) {
-    it(`${name}: hands out each network of a tiny space once, then says that it is used up`, function () {
-      this.timeout(20_000);
+    it(`${name}: hands out each network of a tiny space once, then says that it is used up`, () => {
       const depth = 4;
       const search = createStrategy(name, { template: { ...template, depth }, space: tinySpace, seed: 0 });
       const seen = new Set<string>();
@@ -136,8 +135,7 @@ describe("what stands between a strategy and the trainers", () => {
     expect(search.counts()).to.include({ asked: 1, rejected: 128 });
   });
 
-  it("keeps a converged controller searching", function () {
-    this.timeout(20_000);
+  it("keeps a converged controller searching", () => {
     const depth = 1;
     const space = { ...tinySpace, filters: [12, 24, 36], actFracBits: [4, 5, 6], kernelWidth: [1, 3, 5, 7] };
     const search = createStrategy("rnn-reinforce", { template: { ...template, depth }, space, seed: 3 });
@@ -151,8 +149,7 @@ describe("what stands between a strategy and the trainers", () => {
     expect(() => search.ask()).to.throw(PonasError, "after 72 proposals");
   });
 
-  it("ends within bounds where nothing is feasible on the hardware", function () {
-    this.timeout(20_000);
+  it("ends within bounds where nothing is feasible on the hardware", () => {
     const hardware = { maxLuts: 1, minThroughput: 1 };
     const search = createStrategy("random", { template, space: full, seed: 3, hardware });
     expect(() => search.ask()).to.throw(PonasError, /^\d+ draws from the space gave no new network/);
@@ -204,8 +201,7 @@ describe("what stands between a strategy and the trainers", () => {
     expect(throughJson(resumed.save())).to.deep.equal(before);
   });
 
-  it("has a state of bounded size after thousands of trials", function () {
-    this.timeout(20_000);
+  it("has a state of bounded size after thousands of trials", () => {
     const search = createStrategy("local-search", { template, space: full, seed: 2 });
     for (let trial = 0; trial < 9000; trial++) {
       const network = search.ask();

@@ -145,8 +145,7 @@ describe("A journal", () => {
     expect(refusal(() => openJournal(file, header)).message).to.match(/^Line 3 of the journal .* is not valid/);
   });
 
-  it("is one process's at a time, by whatever name", async function () {
-    this.timeout(20_000);
+  it("is one process's at a time, by whatever name", async () => {
     using folder = scratchFolder();
     const file = join(folder.path, "a.jsonl");
     const link = join(folder.path, "b.jsonl");
@@ -172,8 +171,7 @@ describe("A journal", () => {
     openJournal(link, header).close();
   });
 
-  it("says so where the disk takes no more, and stays whole", async function () {
-    this.timeout(20_000);
+  it("says so where the disk takes no more, and stays whole", async () => {
     using folder = scratchFolder();
     const file = join(folder.path, "a.jsonl");
     const size = written(file, 2).length;

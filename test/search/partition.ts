@@ -82,8 +82,7 @@ const WEIGHTS: Record<string, (miners: number) => number[]> = {
     Array.from({ length: miners }, (_, i) => [Number.MAX_VALUE, Number.MIN_VALUE, 1e-300, Number.MAX_VALUE][i % 4]!),
 };
 
-describe("the disjoint partition", function () {
-  this.timeout(30_000);
+describe("the disjoint partition", () => {
   const disjoint = (options: Omit<PartitionOptions, "seed"> & { seed?: number }): Box[][] =>
     createPartition("disjoint", { seed: 1, ...options }) as Box[][];
   const template = (depth: number): Template => ({

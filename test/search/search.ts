@@ -164,8 +164,7 @@ describe("A search", () => {
     expect(essence(await fakeSearch({ file }))).to.deep.equal(undisturbed);
   });
 
-  it("goes on to the same trials after kill -9 at any instant, with and without halving", async function () {
-    this.timeout(120_000);
+  it("goes on to the same trials after kill -9 at any instant, with and without halving", async () => {
     using folder = scratchFolder();
     const random = createRandom("instants of death");
     let killed = 0;
@@ -182,12 +181,13 @@ describe("A search", () => {
         let output = "";
         child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
         // Most die while they train; loading takes the first part of a life, which is not the same twice.
-        const before = life < 5 ? await journalGrows(file, 2 + random.integer(7)) : undefined;
-        if (before !== undefined) {
-          await new Promise((resolve) => setTimeout(resolve, random.integer(6)));
+        const closed = once(child, "close") as Promise<[number | null]>;
+        if (life < 5) {
+          await Promise.race([closed, journalGrows(file, 2 + random.integer(7))]);
+          await new Promise((resolve) => setTimeout(resolve, random.integer(20)));
           child.kill("SIGKILL");
         }
-        const [code] = (await once(child, "close")) as [number | null];
+        const [code] = await closed;
         if (code === 0) {
           expect(JSON.parse(output)).to.deep.equal(JSON.parse(JSON.stringify(undisturbed)));
           break;
@@ -200,17 +200,17 @@ describe("A search", () => {
         expect(new Set(records.map(({ trial, rung }) => `${trial}/${rung}`)).size).to.equal(finished);
       }
     }
-    expect(killed).to.be.at.least(8);
+    // A life may end by itself where this process gets no time to end it.
+    expect(killed).to.be.at.least(5);
   });
 });
 
 /** Waits until so many lines were added to the file since now. */
-async function journalGrows(file: string, lines: number): Promise<true> {
+async function journalGrows(file: string, lines: number): Promise<void> {
   const count = (): number => (existsSync(file) ? readFileSync(file, "utf8").split("\n").length - 1 : 0);
   const aim = count() + lines;
   const deadline = performance.now() + 10_000;
   while (count() < aim && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 2));
-  return true;
 }
 
 describe("A search with successive halving", () => {

@@ -30,8 +30,7 @@ function meanBest(name: StrategyName, seeds: number): number {
 }
 
 describe("search strategies", () => {
-  it("evolution and local search beat random search on the same 100 trials, over 20 seeds", function () {
-    this.timeout(20_000);
+  it("evolution and local search beat random search on the same 100 trials, over 20 seeds", () => {
     const random = meanBest("random", 20);
     expect(meanBest("evolution", 20)).to.be.above(random + 0.04);
     expect(meanBest("local-search", 20)).to.be.above(random + 0.06);
@@ -54,8 +53,7 @@ describe("search strategies", () => {
         expect(trace(6)).to.not.deep.equal(one);
       });
 
-      it("goes on from its state, through JSON, bit for bit: with trials under way, told in any order, by strangers too", function () {
-        this.timeout(20_000);
+      it("goes on from its state, through JSON, bit for bit: with trials under way, told in any order, by strangers too", () => {
         const random = createRandom(`${name} events`);
         const options = { template, space: S2, seed: 8 };
         const whole = createStrategy(name, options);

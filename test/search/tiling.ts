@@ -82,9 +82,7 @@ function fronts(plans: Plan[]): Plan[] {
   return [...kept];
 }
 
-describe("the search for a tiling", function () {
-  this.timeout(30_000);
-
+describe("the search for a tiling", () => {
   it("finds what the authors of the source have logged, to the last tile", () => {
     for (const { architecture, luts, throughput, tiles, groups } of LOGGED) {
       const found = findTiling(architecture, { bounds: LOGGED_BOUNDS, compat: true });

@@ -39,8 +39,7 @@ const peersOf = async (rpcUrl: string): Promise<string[]> => {
   return ((await answer.json()) as { Peers: { Peer: string }[] }).Peers.map(({ Peer }) => Peer);
 };
 
-describe("The embedded IPFS node", function () {
-  this.timeout(20_000);
+describe("The embedded IPFS node", () => {
   const bench = createBench();
   afterEach(() => bench.clear());
 

@@ -12,8 +12,7 @@ interface Answer {
   text: string;
 }
 
-describe("The RPC face of the embedded node", function () {
-  this.timeout(20_000);
+describe("The RPC face of the embedded node", () => {
   const bench = createBench();
   let node: IpfsNode;
   let client: KuboRPCClient;

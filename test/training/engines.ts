@@ -35,7 +35,6 @@ async function failure(work: Promise<unknown>): Promise<PonasError> {
 }
 
 describe("engines on onnxruntime", function () {
-  this.timeout(120_000);
   let onnx: Engine;
   let expected: Steps[];
 
@@ -116,8 +115,6 @@ describe("engines on onnxruntime", function () {
 });
 
 describe("the engines of a machine", function () {
-  this.timeout(60_000);
-
   it("are listed with what they are, or with what brings them", async () => {
     const engines = await presentEngines();
     expect(engines.map(({ name }) => name)).to.deep.equal(["onnx", "onnx-web", "webgpu", "cuda", "tfjs"]);

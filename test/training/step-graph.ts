@@ -190,7 +190,6 @@ describe("the training step's gradients", () => {
   }
 
   it("of 30 random networks agree with finite differences", async function () {
-    this.timeout(60_000);
     const random = createRandom("gradient check");
     for (let i = 0; i < 30; i++) {
       const architecture = randomNetwork(random);

@@ -185,7 +185,6 @@ describe("the gradients of a step on TensorFlow.js", () => {
   });
 
   it("are so without roundings, where activations are no longer integers", async function () {
-    this.timeout(30_000);
     await compareGradients(backend, 20, "no rounding", false);
   });
 
@@ -196,7 +195,6 @@ describe("the gradients of a step on TensorFlow.js", () => {
   });
   // Last: a process has one backend at a time.
   it("in plain JavaScript, by the kernels that TensorFlow has too, are those of the onnx engine", async function () {
-    this.timeout(60_000);
     await compareGradients(await loadTfjs({ variants: ["cpu"] }), 4, "plain", true);
   });
 });

@@ -161,8 +161,7 @@ describe("training on TensorFlow.js", () => {
     expect(heap()).to.equal(bytes);
   });
 
-  it("is the same to the bit from run to run and from process to process", async function () {
-    this.timeout(30_000);
+  it("is the same to the bit from run to run and from process to process", async () => {
     const runs: Steps[][] = [];
     for (const at of NETWORKS.keys()) runs.push([await takeSteps(engine, at), await takeSteps(engine, at)]);
     for (const [first, second] of runs) expect(second).to.deep.equal(first);

@@ -91,8 +91,7 @@ describe("trainChild", () => {
     expect(decodeModel(bytes, { maxBytes: bytes.length })).to.deep.equal(outcome.model);
   });
 
-  it("sees in training exactly the predictions of the canonical evaluation, whatever the network", async function () {
-    this.timeout(60_000);
+  it("sees in training exactly the predictions of the canonical evaluation, whatever the network", async () => {
     const random = createRandom("equal predictions");
     let varied = 0;
     for (let i = 0; i < 25; i++) {
@@ -376,8 +375,7 @@ describe("trainChild", () => {
       expect(await failure(trainChild({ ...request, ...change }))).to.match(sentence);
   });
 
-  it("keeps memory flat over many trials of many shapes", async function () {
-    this.timeout(60_000);
+  it("keeps memory flat over many trials of many shapes", async () => {
     const settings = { ...SETTINGS, epochs: 1 };
     const trial = (i: number) =>
       trainChild(

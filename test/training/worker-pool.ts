@@ -4,8 +4,7 @@ import { trainChild } from "../../offchain/training/train.ts";
 import { createWorkerPool, type WorkerPool } from "../../offchain/training/worker-pool.ts";
 import { endless, failure, isAlive, request } from "./worker-request.ts";
 
-describe("A pool of training workers", function () {
-  this.timeout(60_000);
+describe("A pool of training workers", () => {
   const pids: number[] = [];
   let pool: WorkerPool;
   before(() => (pool = createWorkerPool({ workers: 2, engine: "onnx", onStart: (pid) => pids.push(pid) })));

@@ -100,8 +100,7 @@ describe("a training worker", () => {
     expect((await worker.train(request)).bytes).to.deep.equal(expected);
   });
 
-  it("dies with its parent, however that ends", async function () {
-    this.timeout(60_000);
+  it("dies with its parent, however that ends", async () => {
     const parent = spawn(process.execPath, ["--input-type=module-typescript", "--eval", ENDLESS_PARENT], {
       stdio: ["ignore", "pipe", "inherit"],
     });
@@ -113,8 +112,7 @@ describe("a training worker", () => {
     expect(isAlive(pid)).to.equal(false);
   });
 
-  it("does not keep its parent alive while it is idle", async function () {
-    this.timeout(60_000);
+  it("does not keep its parent alive while it is idle", async () => {
     const parent = spawn(process.execPath, ["--input-type=module-typescript", "--eval", IDLE_PARENT], {
       stdio: ["ignore", "ignore", "inherit"],
     });

@@ -20,7 +20,7 @@ import { IDENTITY, signerOf, trialOf, type Trial } from "./world.ts";
 export const FAST: Benchmark = { imagesPerSecond: 1e6, macs: 1e6 };
 export const SLOW: Benchmark = { imagesPerSecond: 1e-3, macs: 1 };
 
-const WAIT = { timeoutMs: 10_000 };
+const WAIT = { timeoutMs: 30_000 };
 
 /** The reason with which a promise is refused; fails where it is not. */
 export async function refusalOf(promise: Promise<unknown>): Promise<RpcError> {

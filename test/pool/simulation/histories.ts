@@ -11,8 +11,7 @@ import { readTrials, type RecordedTrials } from "./recorded-trials.ts";
 
 const PHASE_MS = 1_200_000;
 
-describe("a simulated pool", function () {
-  this.timeout(120_000);
+describe("a simulated pool", () => {
   let database: MemoryDatabase;
   let trials: RecordedTrials;
 

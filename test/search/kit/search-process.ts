@@ -2,6 +2,6 @@
 import { essence, fakeSearch, fakeTrainer } from "./fake-search.ts";
 
 const [file, eta, timing] = process.argv.slice(2) as [string, string, string];
-const { train } = fakeTrainer({ timing, longest: 12 });
+const { train } = fakeTrainer({ timing, longest: 40 });
 const result = await fakeSearch({ file, train, epochs: 4, ...(eta === "none" ? {} : { eta: Number(eta) }) });
 process.stdout.write(JSON.stringify(essence(result)));
