@@ -25,8 +25,16 @@ export function ratioOf(one: Summary, other: Summary): Summary {
   return summarise(one.samples.map((value, round) => value / other.samples[round]!));
 }
 
-/** One of those who take turns. Does one piece of work. @returns its size in the unit of the rate, images for instance */
-export type Work = () => Promise<number> | number;
+/** A rate in units per second that a piece of work has found itself, since not all of its time is to count. */
+export interface OwnRate {
+  readonly rate: number;
+}
+
+/**
+ * One of those who take turns. Does one piece of work.
+ * @returns its size in the unit of the rate, images for instance; or the turn's rate
+ */
+export type Work = () => Promise<number | OwnRate> | number;
 
 export interface Turns {
   readonly rounds: number;
@@ -60,11 +68,14 @@ export async function alternate<Name extends string>(
     for (const name of names) {
       const start = performance.now();
       let units = 0;
+      let own: number | null = null;
       do {
-        units += await contenders[name]();
+        const done = await contenders[name]();
+        if (typeof done === "number") units += done;
+        else own = done.rate;
         await checkpoint(signal);
-      } while (performance.now() - start < turnMs);
-      rates.get(name)!.push((1000 * units) / (performance.now() - start));
+      } while (own === null && performance.now() - start < turnMs);
+      rates.get(name)!.push(own ?? (1000 * units) / (performance.now() - start));
     }
   }
   return Object.fromEntries(names.map((name) => [name, summarise(rates.get(name)!)])) as Record<Name, Summary>;

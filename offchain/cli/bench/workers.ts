@@ -2,11 +2,12 @@
 import { availableParallelism } from "node:os";
 
 import { DEFAULT_TRAINING_SETTINGS } from "../../training/settings.ts";
-import { createWorkerPool, type WorkerPool } from "../../training/worker-pool.ts";
+import type { TrainingRequest } from "../../training/train.ts";
+import { createTrainingWorker, type TrainingWorker } from "../../training/worker.ts";
 import { compared, missing, type Figure } from "./figures.ts";
 import { BATCH, cpuEngine, noise, type Measure } from "./group.ts";
 import { MEDIUM, SMALL, type BenchNetwork } from "./networks.ts";
-import { alternate, type Work } from "./statistics.ts";
+import { alternate } from "./statistics.ts";
 
 const WORKERS_BAR = 1.9;
 /** Networks, and how many batches of each make a trial of a second or so. */
@@ -15,13 +16,16 @@ const TRAINED = [
   [MEDIUM, 8],
 ] as const;
 
+/** Trials of each process in a turn, beside the first, which warms it up, and the last, which is cut off. */
+const TRIALS = 6;
+
 export const measure: Measure = async ({ quick, engines, signal, say }) => {
   const figures: Figure[] = [];
-  const pools = [1, 2].map((workers) => createWorkerPool({ workers, engine: cpuEngine(engines) }));
+  const workers = [1, 2].map(() => createTrainingWorker({ engine: cpuEngine(engines) }));
   try {
     for (const [network, batches] of TRAINED) figures.push(...(await measureOn(network, quick ? 1 : batches)));
   } finally {
-    await Promise.all(pools.map((pool) => pool.close()));
+    await Promise.all(workers.map((worker) => worker.close()));
   }
   return figures;
 
@@ -35,29 +39,50 @@ export const measure: Measure = async ({ quick, engines, signal, say }) => {
     say(description.what);
     if (availableParallelism() < 2) return [missing(description, "this machine has one core")];
 
-    const train = noise(architecture, batches * BATCH);
-    const validation = noise(architecture, BATCH, 1);
-    const settings = { ...DEFAULT_TRAINING_SETTINGS, epochs: 1, batch: BATCH };
-    // Many, because at the end of a turn one of the two waits for the other's last trial.
-    const trials = quick ? 2 : 12;
-    const allOn =
-      (pool: WorkerPool): Work =>
-      async () => {
-        const requests = Array.from({ length: trials }, (_, seed) => ({
-          architecture,
-          train,
-          validation,
-          settings,
-          seed,
-        }));
-        await Promise.all(requests.map((request) => pool.train(request, { signal })));
-        return trials;
-      };
-    const [single, double] = pools as [WorkerPool, WorkerPool];
+    const request = {
+      architecture,
+      train: noise(architecture, batches * BATCH),
+      validation: noise(architecture, BATCH, 1),
+      settings: { ...DEFAULT_TRAINING_SETTINGS, epochs: 1, batch: BATCH },
+    };
+    const allOf = (some: readonly TrainingWorker[]) => async () => ({
+      rate: await throughput(some, request, quick ? 1 : TRIALS, signal),
+    });
     const { two, one } = await alternate(
-      { two: allOn(double), one: allOn(single) },
+      { two: allOf(workers), one: allOf(workers.slice(0, 1)) },
       { rounds: quick ? 1 : 7, turnMs: 1, budgetMs: 120_000, signal },
     );
     return [compared(description, two, "one training process", one)];
   }
 };
+
+/**
+ * Trials a second of processes that all are busy all the time: each one's own rate, added up. A pool's last trials, in
+ * which one process has nothing left to do, would say more of how many trials there were than of the processes.
+ * @param trials of each that count, at least
+ */
+async function throughput(
+  workers: readonly TrainingWorker[],
+  request: Omit<TrainingRequest, "seed">,
+  trials: number,
+  signal: AbortSignal,
+): Promise<number> {
+  const enough = new AbortController();
+  const either = { signal: AbortSignal.any([signal, enough.signal]) };
+  let lacking = workers.length;
+  const rates = await Promise.all(
+    workers.map(async (worker) => {
+      const ends: number[] = [];
+      try {
+        for (let seed = 0; ; seed++) {
+          await worker.train({ ...request, seed }, either);
+          if (ends.push(performance.now()) === trials + 1 && --lacking === 0) enough.abort();
+        }
+      } catch (error) {
+        if (!enough.signal.aborted || signal.aborted) throw error;
+      }
+      return (1000 * (ends.length - 1)) / (ends.at(-1)! - ends[0]!);
+    }),
+  );
+  return rates.reduce((sum, rate) => sum + rate, 0);
+}
