@@ -36,7 +36,7 @@ export interface GraphParameters {
 
 export interface PartOptions {
   readonly graph: Graph;
-  /** samples of a step */
+  /** samples that go forward and back together */
   readonly batch: number;
   /** false leaves every rounding out and keeps the clamps: then gradients are those of the function itself */
   readonly rounding: boolean;
@@ -259,18 +259,19 @@ export function dense(options: PartOptions, input: string, { weights, bias, limi
   };
 }
 
+export interface LossOptions {
+  readonly classes: number;
+  /** the logits are multiplied by it first */
+  readonly scale: number;
+  /** over which the mean goes: N, or more where these logits are not all */
+  readonly samples: number;
+}
+
 /**
- * Mean cross-entropy of logits N×K.
+ * Mean cross-entropy, or what logits N×K contribute to it.
  * @param labels N×1 int32
- * @param scale the logits are multiplied by it first
  */
-export function crossEntropy(
-  { graph, batch }: PartOptions,
-  logits: string,
-  labels: string,
-  classes: number,
-  scale: number,
-) {
+export function crossEntropy(graph: Graph, logits: string, labels: string, { classes, scale, samples }: LossOptions) {
   const range = graph.op("Cast", [graph.floats([...Array(classes).keys()], [1, classes])], { to: ELEMENT.int32 });
   const truth = graph.op("Cast", [graph.op("Equal", [labels, range])], { to: ELEMENT.float });
   const scaled = times(graph, logits, scale);
@@ -282,8 +283,8 @@ export function crossEntropy(
     keepdims: 0,
   });
   return {
-    output: times(graph, picked, -1 / batch),
+    output: times(graph, picked, -1 / samples),
     /** gradient of the logits */
-    gradient: () => times(graph, graph.op("Sub", [graph.op("Softmax", [scaled], { axis: 1 }), truth]), scale / batch),
+    gradient: () => times(graph, graph.op("Sub", [graph.op("Softmax", [scaled], { axis: 1 }), truth]), scale / samples),
   };
 }

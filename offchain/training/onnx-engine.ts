@@ -7,7 +7,7 @@ import { blockSizeOf, type BlockSize } from "./blocked-convolution.ts";
 import type { Engine } from "./engine.ts";
 import { createOnnxTrainer } from "./onnx-trainer.ts";
 import type { StepRecipe } from "./settings.ts";
-import { buildStepGraph, type StepGraphOptions } from "./step-graph.ts";
+import { buildStepGraph, piecesOf, type StepGraphOptions } from "./step-graph.ts";
 
 /** Sessions that are kept ready for further trials: neighbours in a search often differ in bit widths alone. */
 const KEPT_SESSIONS = 4;
@@ -17,11 +17,16 @@ interface Entry {
   users: number;
 }
 
+export interface OnnxEngineOptions {
+  /** into how many pieces a CPU divides a step's samples; {@link piecesOf} unless given */
+  readonly pieces?: typeof piecesOf;
+}
+
 /**
  * Training on one of onnxruntime's variants, which is loaded with the first trainer. One thread, so that runs repeat
  * bit for bit; more cores are for more workers.
  */
-export function createOnnxEngine(name: RuntimeName = "onnx"): Engine {
+export function createOnnxEngine(name: RuntimeName = "onnx", options: OnnxEngineOptions = {}): Engine {
   const entries = new Map<string, Entry>();
   let blockSize: Promise<BlockSize> | undefined;
   // On a GPU MaxUnpool is missing, and dozens of one-number inputs would cost every step more than a session does once.
@@ -29,10 +34,13 @@ export function createOnnxEngine(name: RuntimeName = "onnx"): Engine {
   const formats = onCpu ? "inputs" : "constants";
   const poolGradient = onCpu ? "indices" : "mask";
 
-  async function createSession(options: StepGraphOptions): Promise<InferenceSession> {
+  async function createSession(step: StepGraphOptions): Promise<InferenceSession> {
     const runtime = await loadRuntime(name);
     blockSize ??= blockSizeOf(runtime);
-    return runtime.createSession(buildStepGraph({ ...options, formats, poolGradient, blockSize: await blockSize }));
+    // A GPU is the better filled the more samples it has at once.
+    const pieces = onCpu ? (options.pieces ?? piecesOf)(step.architecture, step.batch) : 1;
+    const graph = buildStepGraph({ ...step, formats, poolGradient, pieces, blockSize: await blockSize });
+    return runtime.createSession(graph);
   }
 
   function open(architecture: Architecture, batch: number, settings: StepRecipe): [string, Entry] {

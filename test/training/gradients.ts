@@ -24,15 +24,18 @@ export interface GradientRequest {
   readonly dropoutMask?: Float32Array;
   /** of the layout for convolutions; the ordinary one unless said otherwise */
   readonly blockSize?: BlockSize;
+  /** that the samples go through the network in; one unless said otherwise */
+  readonly pieces?: number;
 }
 
 export interface Gradients {
   readonly loss: number;
+  readonly predictions: number[];
   readonly gradients: { readonly weights: Float64Array; readonly bias: Float64Array }[];
 }
 
 export async function graphGradients(request: GradientRequest): Promise<Gradients> {
-  const { architecture, parameters, pixels, labels, settings, rounding, dropoutMask, blockSize } = request;
+  const { architecture, parameters, pixels, labels, settings, rounding, dropoutMask, blockSize, pieces } = request;
   const batch = labels.length;
   const { places, count } = parameterLayout(architecture);
   const formats = linearFormats(architecture);
@@ -52,7 +55,7 @@ export async function graphGradients(request: GradientRequest): Promise<Gradient
     feeds["dropoutMask"] = new Tensor("float32", dropoutMask, [batch, dropoutWidth(architecture)]);
   }
   const session = await InferenceSession.create(
-    buildStepGraph({ architecture, batch, settings, rounding, blockSize, result: "gradients" }),
+    buildStepGraph({ architecture, batch, settings, rounding, blockSize, pieces, result: "gradients" }),
     { intraOpNumThreads: 1, logSeverityLevel: 3 },
   );
   const outputs = await session.run(feeds);
@@ -60,6 +63,7 @@ export async function graphGradients(request: GradientRequest): Promise<Gradient
   const gradient = Float64Array.from(outputs["gradient"]!.data as Float32Array);
   return {
     loss: (outputs["loss"]!.data as Float32Array)[0]!,
+    predictions: Array.from(outputs["predictions"]!.data as BigInt64Array, Number),
     gradients: places.map(({ weights, bias }, index) => {
       const { fanIn } = formats[index]!;
       const own = gradient.subarray(weights.start, weights.start + weights.size);

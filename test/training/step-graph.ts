@@ -1,14 +1,15 @@
 import { expect } from "chai";
 
+import { CIFAR, MEDIUM, SMALL } from "../../offchain/cli/bench/networks.ts";
 import { loadRuntime } from "../../offchain/evaluation/onnx-runtime.ts";
 import type { Architecture, Layer } from "../../offchain/protocol/architecture.ts";
 import { createRandom, type Random } from "../../offchain/protocol/random.ts";
 import { blockSizeOf, type BlockSize } from "../../offchain/training/blocked-convolution.ts";
 import { createOnnxEngine } from "../../offchain/training/onnx-engine.ts";
 import { linearFormats } from "../../offchain/training/parameters.ts";
-import { dropoutWidth } from "../../offchain/training/step-graph.ts";
+import { dropoutWidth, piecesOf } from "../../offchain/training/step-graph.ts";
 import { floatLoss, type DoubleParameters } from "./float-network.ts";
-import { graphGradients } from "./gradients.ts";
+import { graphGradients, type Gradients } from "./gradients.ts";
 import { SETTINGS } from "./networks.ts";
 
 const LAYER: Layer = {
@@ -131,6 +132,22 @@ async function gradientError(architecture: Architecture, seed: number, dropout =
   return worst;
 }
 
+/** Whether both have the same predictions, losses and gradients, up to a share of each tensor's largest. */
+function expectSame(expected: Gradients, found: Gradients, tolerance: number): void {
+  expect(found.predictions).to.deep.equal(expected.predictions);
+  expect(found.loss).to.be.closeTo(expected.loss, 1e-5);
+  for (const [index, { weights, bias }] of expected.gradients.entries()) {
+    for (const [values, others] of [
+      [weights, found.gradients[index]!.weights],
+      [bias, found.gradients[index]!.bias],
+    ] as const) {
+      const largest = values.reduce((max, g) => Math.max(max, Math.abs(g)), 0);
+      expect(largest, "some gradient").to.be.above(0);
+      values.forEach((g, i) => expect(Math.abs(others[i]! - g)).to.be.below(tolerance * largest));
+    }
+  }
+}
+
 describe("the training step's gradients", () => {
   const cases: Record<string, Architecture> = {
     "of one plain layer": network([6, 6, 1], [{}]),
@@ -236,19 +253,7 @@ describe("convolutions on the blocked layout", () => {
           settings: SETTINGS,
           rounding,
         };
-        const plain = await graphGradients(request);
-        const blocked = await graphGradients({ ...request, blockSize });
-        expect(blocked.loss).to.be.closeTo(plain.loss, 1e-5);
-        for (const [index, { weights, bias }] of plain.gradients.entries()) {
-          for (const [expected, found] of [
-            [weights, blocked.gradients[index]!.weights],
-            [bias, blocked.gradients[index]!.bias],
-          ] as const) {
-            const largest = expected.reduce((max, g) => Math.max(max, Math.abs(g)), 0);
-            expect(largest, "some gradient").to.be.above(0);
-            expected.forEach((g, i) => expect(Math.abs(found[i]! - g)).to.be.below(1e-4 * largest));
-          }
-        }
+        expectSame(await graphGradients(request), await graphGradients({ ...request, blockSize }), 1e-4);
       });
     }
   }
@@ -260,6 +265,41 @@ describe("convolutions on the blocked layout", () => {
       createSession: () => Promise.reject(new Error("no such domain")),
     };
     expect(await blockSizeOf(refusing)).to.equal(1);
+  });
+});
+
+describe("samples in pieces", () => {
+  it("give the loss, predictions and gradients of all at once, dropout and rounding included", async () => {
+    const random = createRandom("pieces");
+    for (let n = 0; n < 12; n++) {
+      const architecture = randomNetwork(random);
+      const size = architecture.input.reduce((a, b) => a * b, 1);
+      const batch = 8;
+      const request = {
+        architecture,
+        parameters: randomParameters(architecture, random),
+        pixels: Uint8Array.from({ length: batch * size }, () => random.integer(256)),
+        labels: Uint8Array.from({ length: batch }, () => random.integer(architecture.classes)),
+        settings: { ...SETTINGS, dropout: 0.3 },
+        dropoutMask: Float32Array.from({ length: batch * dropoutWidth(architecture) }, () =>
+          random.choice([0, 1 / 0.7]),
+        ),
+        rounding: n % 2 === 0,
+      };
+      const whole = await graphGradients(request);
+      for (const pieces of [2, 8]) expectSame(whole, await graphGradients({ ...request, pieces }), 1e-5);
+    }
+  });
+
+  it("are so many that the largest activations stay near, as far as halving goes", () => {
+    const of = (batch: number): number[] =>
+      [SMALL, MEDIUM, CIFAR].map(({ architecture }) => piecesOf(architecture, batch));
+    expect(of(64)).to.deep.equal([1, 4, 8]);
+    expect(of(128)).to.deep.equal([2, 8, 16]);
+    expect(of(2 ** 16)).to.deep.equal([16, 16, 16]);
+    expect(of(63)).to.deep.equal([1, 1, 1]);
+    expect(of(66)).to.deep.equal([1, 2, 2]);
+    expect(of(1)).to.deep.equal([1, 1, 1]);
   });
 });
 
