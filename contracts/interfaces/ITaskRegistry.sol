@@ -122,8 +122,8 @@ interface ITaskRegistry is ICredits {
         /// challenge window where a quorum of stake attests; at most `longWindow`, and with disputes at least their
         /// answer period, or a quorum could end it before a challenge is mined
         uint24 shortWindow;
-        /// challenge window otherwise; seal + open + longWindow, with disputes and ten answer periods, fit the validators'
-        /// unbonding period
+        /// challenge window otherwise; seal + open + 2 * longWindow, with disputes and eighteen answer periods, fit the
+        /// validators' unbonding period: a candidate can be sealed in the window of the one before
         uint24 longWindow;
     }
 

@@ -10,12 +10,13 @@ library TaskParameters {
     uint256 internal constant MIN_CANDIDATE_BOND_BPS = 500;
     uint256 internal constant MAX_CID_LENGTH = 64;
     uint256 internal constant MAX_PHASE = 30 days;
-    /// @dev Answer periods from a candidate's last second to the last move against a seal on it: eight moves of the game
-    /// that refutes it, and two in which its seals can be challenged; a running challenge holds the stake itself.
-    uint256 internal constant PERIODS_OF_DISPUTES = 10;
+    /// @dev Answer periods from a seal to the challenge of it, beside the windows: eight moves of a game over the
+    /// candidate before, in whose window this one can be sealed, eight of the game that refutes this one, and two in
+    /// which its seals can be challenged; a running challenge holds the stake itself.
+    uint256 internal constant PERIODS_OF_DISPUTES = 18;
 
     /// @notice Reverts with the name of the first parameter that is out of its range.
-    /// @param unbondingPeriod validators' stake must outlast the examination of a candidate
+    /// @param unbondingPeriod validators' stake must outlast what it sealed
     /// @param answerPeriod of the deployment's disputes, 0 without: a quorum ends the window with the short one, and a
     /// challenger needs a period to get its message mined
     function check(
@@ -49,13 +50,14 @@ library TaskParameters {
         _require(_isLength(phases.longWindow), "longWindow");
         _require(_isLength(phases.shortWindow) && phases.shortWindow <= phases.longWindow, "shortWindow");
         _require(phases.shortWindow >= answerPeriod, "shortWindow");
-        uint256 examination = uint256(phases.seal) + phases.open + phases.longWindow;
-        _require(examination + PERIODS_OF_DISPUTES * answerPeriod <= unbondingPeriod, "seal + open + longWindow");
+        // From a seal that is made as soon as the candidate before is opened.
+        uint256 examination = uint256(phases.seal) + phases.open + 2 * uint256(phases.longWindow);
+        _require(examination + PERIODS_OF_DISPUTES * answerPeriod <= unbondingPeriod, "seal + open + 2 * longWindow");
     }
 
-    /// @notice Whether any task could be published: one second of seal and of open, and windows of an answer period.
+    /// @notice Whether any task could be published: one second of seal and of open, and two windows of a period.
     function leavesRoom(uint256 unbondingPeriod, uint256 answerPeriod) internal pure returns (bool) {
-        return 2 + (PERIODS_OF_DISPUTES + 1) * answerPeriod <= unbondingPeriod || answerPeriod == 0;
+        return 2 + (PERIODS_OF_DISPUTES + 2) * answerPeriod <= unbondingPeriod || answerPeriod == 0;
     }
 
     /// @notice Whether the bytes are as long as a content identifier may be; what they say is not the chain's matter.

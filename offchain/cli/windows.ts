@@ -20,8 +20,8 @@ export interface Windows {
 
 const SHORT_WINDOW = 600;
 const LONG_WINDOW = 86_400;
-/** Answer periods from a candidate's last second to the last move against a seal on it (`TaskParameters`). */
-const PERIODS_OF_DISPUTES = 10;
+/** Answer periods from a seal to the challenge of it, beside the windows (`TaskParameters`). */
+const PERIODS_OF_DISPUTES = 18;
 
 export async function readLimits(chain: ChainClient): Promise<Limits> {
   const { registry, stake } = chain.deployment;
@@ -63,15 +63,15 @@ export function chooseWindows(
     );
   }
   const room = unbondingPeriod - PERIODS_OF_DISPUTES * answerPeriod;
-  const longest = room - seal - open;
+  const longest = Math.floor((room - seal - open) / 2);
   if (longWindow > longest) {
     const shorter =
       longest >= shortWindow
         ? `--long-window ${longest}, or less`
-        : `--seal, --open and --long-window of ${room} s or less together`;
+        : `--seal, --open and twice --long-window of ${room} s or less together`;
     throw new PonasError(
       "usage",
-      `Validators' stake can leave ${unbondingPeriod} s after it is asked for on this deployment, before a candidate is disputed to the end that has ${seal} s to be sealed, ${open} s to be opened and a long window of ${longWindow} s.`,
+      `Validators' stake can leave ${unbondingPeriod} s after it is asked for on this deployment, before two candidates are disputed to the end that have ${seal} s to be sealed, ${open} s to be opened and a long window of ${longWindow} s each.`,
       { cure: shorter },
     );
   }

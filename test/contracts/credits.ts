@@ -322,7 +322,7 @@ describe("a deployment", () => {
   it("with disputes is refused where stake may leave before any candidate can be disputed", async () => {
     const { token, arithmetic, libraries, registry } = await worldOfArithmetic();
     const factory = await ethers.getContractFactory("TaskRegistry", { libraries });
-    const least = 11 * ANSWER_PERIOD + 2;
+    const least = 20 * ANSWER_PERIOD + 2;
     const [short, enough] = await Promise.all(
       [least - 1, least].map((period) => ethers.deployContract("ValidatorStake", [token, period])),
     );

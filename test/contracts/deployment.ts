@@ -71,7 +71,7 @@ describe("a deployment", () => {
   it("takes an asset that is there already", async () => {
     const { ignition } = await hre.network.create();
     const first = await ignition.deploy(Ponas, {
-      parameters: { Ponas: { unbondingPeriod: 60, quorumBps: 9000, answerPeriod: 5 } },
+      parameters: { Ponas: { unbondingPeriod: 120, quorumBps: 9000, answerPeriod: 5 } },
     });
     const asset = await first.asset.getAddress();
     const second = await ignition.deploy(PonasOnAsset, { parameters: { PonasOnAsset: { asset } } });

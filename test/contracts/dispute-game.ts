@@ -39,19 +39,7 @@ export async function disputable(
   { sealers = [], sealed = predictions, sealedThen = () => Promise.resolve(), params = {}, alike = [] }: Examined = {},
 ) {
   const { testRoot } = testSetOf({ network, pixels, labels });
-  const correct = predictions.filter((prediction, i) => prediction === labels[i]).length;
-  const model: Model = {
-    opening: {
-      modelRoot: modelRoot(network),
-      modelCid: cidOf("network"),
-      validationCorrect: correct,
-      validationTotal: labels.length,
-      salt: digest("salt"),
-    },
-    correct,
-    predictions,
-    result: resultHash(predictions),
-  };
+  const model = claimedModel({ network, labels }, predictions);
   const entries = [w.ada, ...alike].map((who) => [who, model] as const);
   const taskId = await w.toSeal(entries, {
     testRoot,
@@ -63,6 +51,23 @@ export async function disputable(
   await sealedThen();
   await openExamined(w, taskId, { network, pixels, labels }, predictions);
   return taskId;
+}
+
+/** What is committed, revealed and sealed of a network, with the predictions that are claimed of it. */
+export function claimedModel({ network, labels }: Pick<Setting, "network" | "labels">, predictions: Uint8Array): Model {
+  const correct = predictions.filter((prediction, i) => prediction === labels[i]).length;
+  return {
+    opening: {
+      modelRoot: modelRoot(network),
+      modelCid: cidOf("network"),
+      validationCorrect: correct,
+      validationTotal: labels.length,
+      salt: digest("salt"),
+    },
+    correct,
+    predictions,
+    result: resultHash(predictions),
+  };
 }
 
 function testSetOf({ network, pixels, labels }: Omit<Setting, "openable">) {

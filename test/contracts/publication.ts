@@ -80,8 +80,8 @@ describe("publishing a task", () => {
     ["whose short window is the longer one", "shortWindow", { phases: { ...PHASE_LENGTHS, shortWindow: 901 } }],
     [
       "whose examination outlasts the validators' stake",
-      "seal + open + longWindow",
-      { phases: { ...PHASE_LENGTHS, longWindow: UNBONDING - 400 - 300 + 1 } },
+      "seal + open + 2 * longWindow",
+      { phases: { ...PHASE_LENGTHS, longWindow: (UNBONDING - 400 - 300) / 2 + 1 } },
     ],
   ]; // prettier-ignore
   for (const [what, parameter, overrides] of refused) {
@@ -104,14 +104,14 @@ describe("publishing a task", () => {
     expect(await registry.taskCount()).to.equal(1n);
   });
 
-  it("is refused where examination, a dispute and the challenge of a seal outlast the validators' stake", async () => {
+  it("is refused where two windows, their disputes and the challenge of a seal outlast the validators' stake", async () => {
     const { registry, publisher, paramsOf } = await worldOfArithmetic();
-    const longest = UNBONDING - PHASE_LENGTHS.seal - PHASE_LENGTHS.open - 10 * ANSWER_PERIOD;
+    const longest = (UNBONDING - PHASE_LENGTHS.seal - PHASE_LENGTHS.open - 18 * ANSWER_PERIOD) / 2;
     const publish = (longWindow: number) =>
       registry.connect(publisher).publish(paramsOf({ phases: { ...PHASE_LENGTHS, longWindow } }));
     await expect(publish(longest + 1))
       .to.be.revertedWithCustomError(registry, "InvalidParameter")
-      .withArgs("seal + open + longWindow");
+      .withArgs("seal + open + 2 * longWindow");
     await publish(longest);
     expect(await registry.taskCount()).to.equal(1n);
   });
@@ -126,7 +126,7 @@ describe("publishing a task", () => {
     }
   });
 
-  it("is taken at the limits: no initialisation, one sample, examination as long as unbonding", async () => {
+  it("is taken at the limits: no initialisation, one sample, windows as long as unbonding lets them be", async () => {
     const w = await world();
     const taskId = await w.publish({
       testCount: 1,
@@ -136,7 +136,7 @@ describe("publishing a task", () => {
       commitBond: 0,
       commitFee: 0,
       validatorFee: 0,
-      phases: { ...PHASE_LENGTHS, initialisation: 0, longWindow: UNBONDING - 400 - 300, shortWindow: 1 },
+      phases: { ...PHASE_LENGTHS, initialisation: 0, longWindow: (UNBONDING - 400 - 300) / 2, shortWindow: 1 },
     });
     expect(await w.phase(taskId)).to.equal("Training");
     expect(await w.registry.candidateBondOf(taskId)).to.equal(REWARD);

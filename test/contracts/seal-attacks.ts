@@ -6,7 +6,16 @@ import { expect } from "chai";
 
 import type { TracedPlace } from "../../offchain/evaluation/trace-openings.ts";
 import { ZERO_HASH } from "../../offchain/protocol/bytes.ts";
-import { challenge, changed, disputable, movesOf, openExamined, openPrediction, type Move } from "./dispute-game.ts";
+import {
+  challenge,
+  changed,
+  claimedModel,
+  disputable,
+  movesOf,
+  openExamined,
+  openPrediction,
+  type Move,
+} from "./dispute-game.ts";
 import { afterSilence, attack, deadlineOf, ending, stageOf } from "./kit/attack.ts";
 import { FALSE_LOGITS, FIRST, honest, LOGITS, lying, place, SAMPLE, send, TRUE } from "./kit/small-network.ts";
 import { challengeSeal, refuted } from "./kit/seals.ts";
@@ -173,21 +182,34 @@ describe("A validator that sealed a lie", () => {
     await goTo((await deadlineOf(w, id)) - 4n);
     return moves.at(-1)!;
   }
-  /** A window that ends so many answer periods before what validators unbond when they have sealed, and a game after it. */
-  async function unbonding(w: World, periods: number): Promise<bigint> {
+  /** The longest windows with which seal, open, so many windows and so many answer periods fit the unbonding period. */
+  const longest = (windows: number, periods: number) => {
     const { seal, open } = PHASE_LENGTHS;
-    const phases = { ...PHASE_LENGTHS, longWindow: UNBONDING - seal - open - periods * ANSWER_PERIOD };
-    const taskId = await disputable(w, lying, lying.labels, {
-      sealers: [w.victor],
-      params: { phases },
-      sealedThen: () => w.stake.connect(w.victor).beginUnbonding(STAKE),
-    });
+    return { ...PHASE_LENGTHS, longWindow: (UNBONDING - seal - open - periods * ANSWER_PERIOD) / windows };
+  };
+  /** Challenges the examined candidate in the last seconds of its window, and refutes it as late as it goes. */
+  async function refuteLate(w: World, taskId: bigint, claimant: Signer): Promise<void> {
     await goTo((await w.registry.examinationOf(taskId)).windowEnd - 2n);
     const id = await challenge(w, taskId, w.ben, SAMPLE, lying.labels);
-    await send(w, await delay(w, id, w.ben, w.ada), w.ben);
-    await goTo((await w.arithmetic.sealsChallengeableUntil(taskId, w.ada)) - 4n);
+    await send(w, await delay(w, id, w.ben, claimant), w.ben);
+  }
+  /**
+   * Victor seals cleo's lie as soon as ada's is opened, and unbonds. Both take the time that there is, until hardly any is
+   * left in which victor's seal can be challenged.
+   */
+  async function unbonding(w: World, phases: typeof PHASE_LENGTHS): Promise<bigint> {
+    const taskId = await disputable(w, lying, lying.labels, { alike: [w.cleo], params: { phases } });
+    await w.seal(taskId, w.victor, w.cleo.address, claimedModel(lying, lying.labels));
+    await w.stake.connect(w.victor).beginUnbonding(STAKE);
+    await refuteLate(w, taskId, w.ada);
+    await goTo((await w.registry.examinationOf(taskId)).openDeadline - 2n);
+    await openExamined(w, taskId, lying, lying.labels);
+    await refuteLate(w, taskId, w.cleo);
+    await goTo((await w.arithmetic.sealsChallengeableUntil(taskId, w.cleo)) - 4n);
     return taskId;
   }
+  const challengeIt = (w: World, taskId: bigint) =>
+    w.arithmetic.connect(w.stranger).challengeSeal(taskId, w.cleo, w.victor, ...openPrediction(SAMPLE, lying.labels));
   const lost = async (w: World): Promise<string> => {
     const { amount } = await w.stake.unbondingOf(w.victor);
     return `loses ${STAKE - amount - (await w.stake.creditOf(w.victor))}`;
@@ -198,8 +220,9 @@ describe("A validator that sealed a lie", () => {
     "and unbonds at once, to take its stake out of a game that is delayed as far as it goes",
     { without: "held stake", withstood: `StakeHeld, Refuted, loses ${STAKE}`, succeeds: "done, Refuted, loses 0" },
     async (w) => {
-      const taskId = await unbonding(w, 10);
-      const id = await challengeSeal(w, taskId, w.stranger, lying.labels);
+      const taskId = await unbonding(w, longest(2, 18));
+      await challengeIt(w, taskId);
+      const id = await w.arithmetic.challengeCount();
       const last = await delay(w, id, w.stranger, w.victor);
       const how = await leave(w);
       await send(w, last, w.stranger, w.victor);
@@ -207,22 +230,21 @@ describe("A validator that sealed a lie", () => {
     },
   );
 
-  attack(
-    "and unbonds at once, to be gone before its seal can be challenged",
-    {
-      without: "stake outlasts disputes",
-      withstood: "InvalidParameter, StillUnbonding, done",
-      succeeds: "done, done, NothingToHold",
-    },
-    async (w, off) => {
-      const { seal, open } = PHASE_LENGTHS;
-      const phases = { ...PHASE_LENGTHS, longWindow: UNBONDING - seal - open };
-      const published = await ending(w, w.publish({ phases }));
-      const taskId = await unbonding(w, off ? 0 : 10);
-      const gone = await leave(w);
-      return `${published}, ${gone}, ${await ending(w, challengeSeal(w, taskId, w.stranger, lying.labels))}`;
-    },
-  );
+  for (const [without, phases, how] of [
+    ["stake outlasts disputes", longest(2, 0), "two games that are delayed"],
+    ["stake outlasts the candidate before", longest(1, 18), "two windows"],
+  ] as const) {
+    attack(
+      `and unbonds at once, to be gone after ${how} before its seal can be challenged`,
+      { without, withstood: "InvalidParameter, StillUnbonding, done", succeeds: "done, done, NothingToHold" },
+      async (w, off) => {
+        const published = await ending(w, w.publish({ phases }));
+        const taskId = await unbonding(w, off ? phases : longest(2, 18));
+        const gone = await leave(w);
+        return `${published}, ${gone}, ${await ending(w, challengeIt(w, taskId))}`;
+      },
+    );
+  }
 
   attack(
     "after it had begun to unbond, so that its stake may be gone before its game",

@@ -359,7 +359,7 @@ describe("In a challenge of a seal", function () {
 
   it("the stake that two of its seals are challenged for is lost once, and both challengers get their bonds back", async () => {
     const w = await worldOfArithmetic();
-    const params = { phases: { ...PHASE_LENGTHS, longWindow: 5_000 } };
+    const params = { phases: { ...PHASE_LENGTHS, longWindow: 3_700 } };
     const tasks = [
       await disputable(w, honest, honest.labels, { sealers: [w.victor], params }),
       await disputable(w, honest, honest.labels, { sealers: [w.victor], params }),

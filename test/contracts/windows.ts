@@ -29,7 +29,8 @@ const taken = (limits: Limits, windows: Windows): boolean => {
 };
 
 describe("The windows of a task that is published", () => {
-  const longest = (limits: Limits): number => limits.unbondingPeriod - 10 * limits.answerPeriod - seal - open;
+  const longest = (limits: Limits): number =>
+    Math.floor((limits.unbondingPeriod - 18 * limits.answerPeriod - seal - open) / 2);
   for (const [deployment, limits, deployed] of [
     ["with disputes", DISPUTED, worldOfArithmetic],
     ["without disputes", UNDISPUTED, world],
@@ -88,10 +89,10 @@ describe("The windows of a task that is published", () => {
     expect(crossed.cure).to.equal("--long-window 3600, or more");
 
     const long = refusalOf(() => chooseWindows({ ...phases, longWindow: WEEK }, disputed));
-    expect(long.message).to.match(/^Validators' stake can leave 604800 s after it is asked for .* 604800 s\.$/);
+    expect(long.message).to.match(/^Validators' stake can leave 604800 s after it is asked for .* 604800 s each\.$/);
     const cured = Number(/^--long-window (\d+), or less$/.exec(long.cure!)![1]);
     expect(chooseWindows({ ...phases, longWindow: cured }, disputed).longWindow).to.equal(cured);
     const slow = refusalOf(() => chooseWindows({ seal: 2 * WEEK, open: 300 }, disputed));
-    expect(slow.cure).to.equal(`--seal, --open and --long-window of ${WEEK - 10 * HOUR} s or less together`);
+    expect(slow.cure).to.equal(`--seal, --open and twice --long-window of ${WEEK - 18 * HOUR} s or less together`);
   });
 });

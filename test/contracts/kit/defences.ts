@@ -351,8 +351,14 @@ export const DEFENCES = {
     "SafeCast.toUint128(Math.min(snapshot, active));",
     "SafeCast.toUint128(OFF ? snapshot : Math.min(snapshot, active));",
   ),
+  "stake outlasts the candidate before": one(
+    "stake outlasts the examination of a candidate with its disputes, but not the window before it",
+    PARAMETERS,
+    "phases.open + 2 * uint256(phases.longWindow);",
+    "phases.open + (OFF ? 1 : 2) * uint256(phases.longWindow);",
+  ),
   "stake outlasts disputes": one(
-    "stake outlasts the examination of a candidate, but not a dispute",
+    "stake outlasts the windows of two candidates, but not their disputes",
     PARAMETERS,
     "_require(examination + PERIODS_OF_DISPUTES * answerPeriod <= unbondingPeriod,",
     "_require(examination + (OFF ? 0 : PERIODS_OF_DISPUTES * answerPeriod) <= unbondingPeriod,",
