@@ -196,12 +196,12 @@ export function createModelChallenger(options: ModelChallengerOptions): Duty {
       if (candidate === undefined) continue;
       const slashed = await models.slashed(taskId, participant);
       for (const { validator } of await falseSeals(participant, candidate.hash)) {
-        if (slashed.includes(validator)) continue;
+        if (slashed.includes(validator) || (await stakeAtRisk(chain, validator)) === 0n) continue;
         try {
           await models.slash(taskId, participant, validator);
           log.warn(about("slash", participant), `took the stake of ${validator}, which vouched for ${participant}`);
         } catch (error) {
-          // A stake that is gone already is no reason to leave the others.
+          // A stake that goes in this moment is no reason to leave the others.
           if (!(error instanceof PonasError && error.code === "reverted")) throw error;
         }
       }
