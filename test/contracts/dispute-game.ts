@@ -24,8 +24,6 @@ export interface Examined {
   readonly sealers?: readonly Signer[];
   /** predictions whose result they sealed; those that are opened unless said otherwise */
   readonly sealed?: Uint8Array;
-  /** what happens as soon as they have */
-  readonly sealedThen?: () => Promise<unknown>;
   readonly params?: Partial<TaskParams>;
   /** others that claim the same, and are examined after it */
   readonly alike?: readonly Signer[];
@@ -36,7 +34,7 @@ export async function disputable(
   w: World,
   { network, pixels, labels }: Setting,
   predictions = labels,
-  { sealers = [], sealed = predictions, sealedThen = () => Promise.resolve(), params = {}, alike = [] }: Examined = {},
+  { sealers = [], sealed = predictions, params = {}, alike = [] }: Examined = {},
 ) {
   const { testRoot } = testSetOf({ network, pixels, labels });
   const model = claimedModel({ network, labels }, predictions);
@@ -48,7 +46,6 @@ export async function disputable(
     ...params,
   });
   for (const sealer of sealers) await w.seal(taskId, sealer, w.ada.address, model, resultHash(sealed));
-  await sealedThen();
   await openExamined(w, taskId, { network, pixels, labels }, predictions);
   return taskId;
 }
