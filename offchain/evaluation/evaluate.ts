@@ -21,17 +21,20 @@ export interface EvaluationRequest {
   readonly signal?: AbortSignal;
 }
 
-export interface Evaluation {
+export interface Score {
   /** 0 … total */
   readonly correct: number;
   readonly total: number;
   /** one class a sample; empty for a malformed model */
   readonly predictions: Uint8Array;
+  readonly malformed: null | { readonly reason: string };
+}
+
+export interface Evaluation extends Score {
   /** hash over the predictions (docs/bytes.md); 0 for a malformed model */
   readonly result: Hex;
   /** null where the file could not be read */
   readonly modelRoot: Hex | null;
-  readonly malformed: null | { readonly reason: string };
 }
 
 /**
@@ -39,17 +42,26 @@ export interface Evaluation {
  * @throws PonasError bad-input where the samples do not fit each other or the network; aborted; engine
  */
 export async function evaluateModel(bytes: Uint8Array, request: EvaluationRequest): Promise<Evaluation> {
+  const { model, ...score } = await scoreFile(bytes, request);
+  return {
+    ...score,
+    result: score.malformed === null ? resultHash(score.predictions) : ZERO_HASH,
+    modelRoot: model === null ? null : modelRoot(model),
+  };
+}
+
+/** As {@link evaluateModel}, without the hashes: they take longer than a small network's predictions. */
+export async function scoreModel(bytes: Uint8Array, request: EvaluationRequest): Promise<Score> {
+  const { model: _, ...score } = await scoreFile(bytes, request);
+  return score;
+}
+
+/** `model` is null where the file could not be read. */
+async function scoreFile(bytes: Uint8Array, request: EvaluationRequest): Promise<Score & { model: Model | null }> {
   const { labels, count, maxBytes, rules } = request;
   if (labels.length !== count)
     throw new PonasError("bad-input", `There are ${labels.length} labels for ${count} samples.`);
-  const zero = (reason: string, root: Hex | null): Evaluation => ({
-    correct: 0,
-    total: count,
-    predictions: new Uint8Array(),
-    result: ZERO_HASH,
-    modelRoot: root,
-    malformed: { reason },
-  });
+  const zero = { correct: 0, total: count, predictions: new Uint8Array() };
 
   let model: Model;
   try {
@@ -58,15 +70,14 @@ export async function evaluateModel(bytes: Uint8Array, request: EvaluationReques
     const refused =
       error instanceof PonasError && (error.code === "malformed-model" || error.code === "model-too-large");
     if (!refused) throw error;
-    return zero(error.message, null);
+    return { ...zero, model: null, malformed: { reason: error.message } };
   }
-  const root = modelRoot(model);
   const fault = malformation(model, rules);
-  if (fault !== null) return zero(`The model is malformed: ${fault}.`, root);
+  if (fault !== null) return { ...zero, model, malformed: { reason: `The model is malformed: ${fault}.` } };
 
   const predictions = await predict(model, request);
   const correct = predictions.reduce((sum, prediction, i) => sum + (prediction === labels[i] ? 1 : 0), 0);
-  return { correct, total: count, predictions, result: resultHash(predictions), modelRoot: root, malformed: null };
+  return { model, correct, total: count, predictions, malformed: null };
 }
 
 /**

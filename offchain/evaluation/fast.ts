@@ -165,8 +165,7 @@ function convolveExact(
   linear: LinearLayer,
   { weights, bias }: LinearWeights,
 ): string {
-  const scale = scaleOf(linear);
-  const ordered = Float32Array.from(channelsFirst(weights, linear.fanIn, dims[0]), (w) => w * scale);
+  const ordered = scaled(channelsFirst(weights, linear.fanIn, dims[0]), scaleOf(linear));
   const kernel = graph.floats(ordered, [linear.units, ...dims]);
   const offset = graph.floats(offsets(linear, bias), [linear.units]);
   return rounded(graph, graph.op("Conv", [input, kernel, offset], attributes), linear, false);
@@ -183,12 +182,8 @@ function convolveSplit(
   const parts = splitWeights(weights, linear.fanIn, linear.inputMax);
   const stacked = new Float32Array(parts.length * weights.length);
   for (const [index, part] of parts.entries()) {
-    const scale = scaleOf(linear) * 2 ** part.shift;
     const ordered = channelsFirst(part.weights, linear.fanIn, dims[0]);
-    stacked.set(
-      Float32Array.from(ordered, (w) => w * scale),
-      index * weights.length,
-    );
+    stacked.set(scaled(ordered, scaleOf(linear) * 2 ** part.shift), index * weights.length);
   }
   const sums = graph.op("Conv", [input, graph.floats(stacked, [parts.length * linear.units, ...dims])], attributes);
   const split = graph.ints(parts.map(() => linear.units));
@@ -209,11 +204,7 @@ function dense(
   double: boolean,
 ): string {
   const constant = double ? graph.doubles : graph.floats;
-  const scale = scaleOf(linear);
-  const matrix = constant(
-    Float64Array.from(weights, (w) => w * scale),
-    [linear.units, linear.fanIn],
-  );
+  const matrix = constant(scaled(weights, scaleOf(linear)), [linear.units, linear.fanIn]);
   const offset = constant(offsets(linear, bias), [linear.units]);
   return rounded(graph, graph.op("Gemm", [input, matrix, offset], { transB: 1 }), linear, double);
 }
@@ -221,6 +212,12 @@ function dense(
 /** 2^−sh, multiplied into weights and biases beforehand: a power of two, so exact. */
 function scaleOf({ requantise }: LinearLayer): number {
   return requantise === null ? 1 : 2 ** -requantise.shift;
+}
+
+function scaled(values: ArrayLike<number>, factor: number): Float64Array {
+  const products = new Float64Array(values.length);
+  for (let i = 0; i < values.length; i++) products[i] = values[i]! * factor;
+  return products;
 }
 
 /** (bias + rounding constant) · 2^−sh */

@@ -208,10 +208,14 @@ function int32Bytes(values: Int32Array): Uint8Array {
 
 function int16Values(bytes: Uint8Array): Int16Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return Int16Array.from({ length: bytes.length / 2 }, (_, i) => view.getInt16(2 * i));
+  const values = new Int16Array(bytes.length / 2);
+  for (let i = 0; i < values.length; i++) values[i] = view.getInt16(2 * i);
+  return values;
 }
 
 function int32Values(bytes: Uint8Array): Int32Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return Int32Array.from({ length: bytes.length / 4 }, (_, i) => view.getInt32(4 * i));
+  const values = new Int32Array(bytes.length / 4);
+  for (let i = 0; i < values.length; i++) values[i] = view.getInt32(4 * i);
+  return values;
 }

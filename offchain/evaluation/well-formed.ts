@@ -16,7 +16,7 @@ export interface Rules {
 export const MAX_FAN_IN = 16_384;
 /** Accumulators stay below this, so that they are exact in 32 bits on every machine. */
 export const MAX_ACCUMULATOR = 2 ** 31;
-const MAX_ACTIVATION_BITS = 15;
+export const MAX_ACTIVATION_BITS = 15;
 const MAX_WEIGHT_BITS = 16;
 
 /**
@@ -66,7 +66,7 @@ function fanInFault({ architecture }: Model): string | null {
 function unitFault(model: Model): string | null {
   const weights = linearWeights(model);
   for (const [index, linear] of linearLayers(model.architecture, networkShapes(model.architecture)).entries()) {
-    const stray = weights[index]!.weights.findIndex((w) => w < linear.weightMin || w > linear.weightMax);
+    const stray = firstOutside(weights[index]!.weights, linear.weightMin, linear.weightMax);
     if (stray >= 0) {
       const value = weights[index]!.weights[stray];
       return (
@@ -81,6 +81,12 @@ function unitFault(model: Model): string | null {
   return null;
 }
 
+/** The index of the first value that is not lowest … highest, or −1. */
+function firstOutside(values: Int16Array, lowest: number, highest: number): number {
+  for (let i = 0; i < values.length; i++) if (values[i]! < lowest || values[i]! > highest) return i;
+  return -1;
+}
+
 /**
  * For each unit the bound |bias| + Σ|w|·xmax + (sh > 0 ? 2^(sh−1) : 0): no accumulator, partial sum or rounded
  * accumulator is ever larger in absolute value, whatever the order of summation.
@@ -88,11 +94,13 @@ function unitFault(model: Model): string | null {
 export function unitBounds(linear: LinearLayer, { weights, bias }: LinearWeights): Float64Array {
   const { units, fanIn, inputMax, requantise } = linear;
   const rounding = requantise !== null && requantise.shift > 0 ? 2 ** (requantise.shift - 1) : 0;
-  return Float64Array.from({ length: units }, (_, unit) => {
+  const bounds = new Float64Array(units);
+  for (let unit = 0; unit < units; unit++) {
     let sum = 0;
     for (let i = unit * fanIn; i < (unit + 1) * fanIn; i++) sum += Math.abs(weights[i]!);
-    return Math.abs(bias[unit]!) + sum * inputMax + rounding;
-  });
+    bounds[unit] = Math.abs(bias[unit]!) + sum * inputMax + rounding;
+  }
+  return bounds;
 }
 
 /** The largest bound of all units of a network: below 2^24, float32 computes all of it exactly. */

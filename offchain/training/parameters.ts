@@ -7,7 +7,7 @@ import type { LinearWeights, Model } from "../evaluation/model.ts";
 import { linearWeights } from "../evaluation/model.ts";
 import { DENSE_WEIGHT_BITS, linearLayers, networkShapes, type LinearLayer } from "../evaluation/shapes.ts";
 import type { Architecture } from "../protocol/architecture.ts";
-import { createRandom } from "../protocol/random.ts";
+import { createRandom, type Random } from "../protocol/random.ts";
 
 /** One linear layer's real-valued parameters. */
 export interface LinearParameters {
@@ -47,12 +47,17 @@ export function initialParameters(architecture: Architecture, seed: number): Lin
     // The first dense layer after a global sum reads values that are `summed` times as large.
     const scale = index === architecture.layers.length ? 1 / summed : 1;
     const deviation = Math.max(step, scale * Math.sqrt(2 / fanIn));
-    const clamp = (w: number): number => Math.min(weightMax * step, Math.max(weightMin * step, w));
-    return {
-      weights: Float32Array.from({ length: units * fanIn }, () => clamp(deviation * random.normal())),
-      bias: new Float32Array(units),
-    };
+    const weights = new Float32Array(units * fanIn);
+    fillNormal(weights, random, deviation, weightMin * step, weightMax * step);
+    return { weights, bias: new Float32Array(units) };
   });
+}
+
+// This and the like are functions of their own: a closure of each network would be compiled anew for each.
+function fillNormal(values: Float32Array, random: Random, deviation: number, lowest: number, highest: number): void {
+  for (let i = 0; i < values.length; i++) {
+    values[i] = Math.min(highest, Math.max(lowest, deviation * random.normal()));
+  }
 }
 
 /** The real numbers that a model's integers stand for. */
@@ -73,15 +78,25 @@ export function roundToGrid(x: number, fractionBits: number, lowest: number, hig
   return Math.min(highest, Math.max(lowest, rounded));
 }
 
+function fillRounded(
+  integers: Int16Array | Int32Array,
+  values: Float32Array,
+  fractionBits: number,
+  lowest: number,
+  highest: number,
+): void {
+  for (let i = 0; i < values.length; i++) integers[i] = roundToGrid(values[i]!, fractionBits, lowest, highest);
+}
+
 /** The model that these parameters stand for. @param parameters finite numbers */
 export function quantise(architecture: Architecture, parameters: readonly LinearParameters[]): Model {
   const integers = linearFormats(architecture).map((format, index): LinearWeights => {
     const { weightFractionBits, accumulatorFractionBits, weightMin, weightMax } = format;
     const { weights, bias } = parameters[index]!;
-    return {
-      weights: Int16Array.from(weights, (w) => roundToGrid(w, weightFractionBits, weightMin, weightMax)),
-      bias: Int32Array.from(bias, (b) => roundToGrid(b, accumulatorFractionBits, -MAX_TRAINED_BIAS, MAX_TRAINED_BIAS)),
-    };
+    const rounded = { weights: new Int16Array(weights.length), bias: new Int32Array(bias.length) };
+    fillRounded(rounded.weights, weights, weightFractionBits, weightMin, weightMax);
+    fillRounded(rounded.bias, bias, accumulatorFractionBits, -MAX_TRAINED_BIAS, MAX_TRAINED_BIAS);
+    return rounded;
   });
   const depth = architecture.layers.length;
   return {

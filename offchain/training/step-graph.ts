@@ -77,8 +77,9 @@ export function dropoutWidth({ layers, head }: Architecture): number {
 /**
  * The graph. Inputs: `pixels` uint8 [batch, H, W, C], `labels` uint8 [batch], `parameters` (see
  * {@link parameterLayout}); with dropout `dropoutMask` [batch, {@link dropoutWidth}]; for an update the rest of
- * `stateNames` and the scalars of `stepScalars`. Outputs: `loss`, `predictions` int64 [batch] of the parameters that
- * came in, and `next.NAME` of the state, or `gradient` of the parameters.
+ * `stateNames` and the scalars of `stepScalars`. Outputs: `loss`, NaN unless all parameters are finite, and
+ * `predictions` int64 [batch], both of the parameters that came in; `next.NAME` of the state, or `gradient` of the
+ * parameters.
  */
 export function buildStepGraph(options: StepGraphOptions): Uint8Array {
   const { architecture, batch, settings, rounding = true, result = "update", formats = "constants" } = options;
@@ -93,11 +94,10 @@ export function buildStepGraph(options: StepGraphOptions): Uint8Array {
   const predictions = joined.length === 1 ? joined[0]! : graph.op("Concat", joined, { axis: 0 });
   const sum = (of: (pass: Pass) => string): string =>
     passes.map(of).reduce((total, value) => graph.op("Add", [total, value]));
-  graph.output(
-    sum(({ loss }) => loss),
-    "loss",
-    [],
-  );
+  // Clamps and maxima can lose a NaN on its way to the loss, which is what tells that a training has diverged.
+  const total = graph.op("ReduceSum", [parameters], { keepdims: 0 });
+  const unlessDiverged = graph.op("Mul", [total, graph.floats([0], [])]);
+  graph.output(graph.op("Add", [sum(({ loss }) => loss), unlessDiverged]), "loss", []);
   graph.output(predictions, "predictions", [batch], ELEMENT.int64);
   const gradients = quantised.map((_, index) => ({
     weights: sum((pass) => pass.gradients[index]!.weights),

@@ -1,5 +1,5 @@
 /** Training one child network: from an architecture and a seed to a model file with its canonical score. */
-import { evaluateModel, type Evaluation } from "../evaluation/evaluate.ts";
+import { scoreModel, type Score } from "../evaluation/evaluate.ts";
 import { encodeModel, type Model } from "../evaluation/model.ts";
 import { networkShapes } from "../evaluation/shapes.ts";
 import { malformation } from "../evaluation/well-formed.ts";
@@ -129,7 +129,7 @@ export async function trainChild(request: TrainingRequest, options: TrainingOpti
   const dead = isDead(architecture);
   const parameters = initial === undefined ? initialParameters(architecture, seed) : parametersOf(initial);
   const untrained = initial ?? quantise(architecture, parameters);
-  const score = (bytes: Uint8Array) => evaluateModel(bytes, { ...validation, maxBytes: bytes.length, signal });
+  const score = (bytes: Uint8Array) => scoreModel(bytes, { ...validation, maxBytes: bytes.length, signal });
   let run: Run = { trainLoss: [], epochValidation: [], best: null, images: 0, seconds: 0, diverged: false };
 
   try {
@@ -180,14 +180,14 @@ interface EpochResult {
   readonly epoch: number;
   readonly model: Model;
   /** null where the recipe does not score every epoch */
-  readonly evaluation: Evaluation | null;
+  readonly evaluation: Score | null;
 }
 
 async function runEpochs(
   trainer: Trainer,
   batch: number,
   request: TrainingRequest,
-  score: (bytes: Uint8Array) => Promise<Evaluation>,
+  score: (bytes: Uint8Array) => Promise<Score>,
   { onEpoch, onCheckpoint, checkpointMs = 0, signal }: TrainingOptions,
 ): Promise<Run> {
   const { architecture, train, settings, throttle = 1, doneEpochs = 0 } = request;
@@ -219,7 +219,7 @@ async function runEpochs(
       step += 1;
       if (!Number.isFinite(loss)) return ended(true);
       lossSum += loss;
-      right += predictions.reduce((sum, prediction, i) => sum + (prediction === samples.labels[i] ? 1 : 0), 0);
+      for (let i = 0; i < batch; i++) if (predictions[i] === samples.labels[i]) right += 1;
       await nap(performance.now() - stepStart);
     }
     const parameters = await trainer.parameters();
@@ -229,7 +229,7 @@ async function runEpochs(
 
     const model = quantise(architecture, parameters);
     const scoreStart = performance.now();
-    const evaluation: Evaluation | null = earlyStop === undefined ? null : await score(encodeModel(model));
+    const evaluation: Score | null = earlyStop === undefined ? null : await score(encodeModel(model));
     if (evaluation !== null) epochValidation.push(evaluation.correct);
     await nap(performance.now() - scoreStart);
     scoringMs += performance.now() - scoreStart;
@@ -266,7 +266,8 @@ function createThrottle(share: number, signal: AbortSignal | undefined): (worked
 }
 
 function allFinite(values: Float32Array): boolean {
-  return values.every(Number.isFinite);
+  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return false;
+  return true;
 }
 
 function checkRequest(request: TrainingRequest): void {

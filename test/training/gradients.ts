@@ -3,6 +3,7 @@ import { InferenceSession, Tensor } from "onnxruntime-node";
 
 import type { Architecture } from "../../offchain/protocol/architecture.ts";
 import type { BlockSize } from "../../offchain/training/blocked-convolution.ts";
+import type { PoolGradient } from "../../offchain/training/differentiable.ts";
 import { linearFormats } from "../../offchain/training/parameters.ts";
 import type { StepRecipe } from "../../offchain/training/settings.ts";
 import { parameterLayout } from "../../offchain/training/state.ts";
@@ -26,6 +27,7 @@ export interface GradientRequest {
   readonly blockSize?: BlockSize;
   /** that the samples go through the network in; one unless said otherwise */
   readonly pieces?: number;
+  readonly poolGradient?: PoolGradient;
 }
 
 export interface Gradients {
@@ -35,7 +37,7 @@ export interface Gradients {
 }
 
 export async function graphGradients(request: GradientRequest): Promise<Gradients> {
-  const { architecture, parameters, pixels, labels, settings, rounding, dropoutMask, blockSize, pieces } = request;
+  const { architecture, parameters, pixels, labels, settings, rounding, dropoutMask, ...step } = request;
   const batch = labels.length;
   const { places, count } = parameterLayout(architecture);
   const formats = linearFormats(architecture);
@@ -55,7 +57,7 @@ export async function graphGradients(request: GradientRequest): Promise<Gradient
     feeds["dropoutMask"] = new Tensor("float32", dropoutMask, [batch, dropoutWidth(architecture)]);
   }
   const session = await InferenceSession.create(
-    buildStepGraph({ architecture, batch, settings, rounding, blockSize, pieces, result: "gradients" }),
+    buildStepGraph({ ...step, architecture, batch, settings, rounding, result: "gradients" }),
     { intraOpNumThreads: 1, logSeverityLevel: 3 },
   );
   const outputs = await session.run(feeds);

@@ -303,8 +303,53 @@ describe("samples in pieces", () => {
   });
 });
 
+describe("max-pools", () => {
+  const COARSE = { actIntBits: 1, actFracBits: 1 };
+  const FINE = { actIntBits: 1, actFracBits: 14 };
+  const cases: Record<string, Architecture> = {
+    "with many equal values in a window": network([9, 11, 1], [{ ...COARSE, poolSize: 2 }, { poolSize: 3 }]),
+    "with the largest activations that there are": network([8, 64, 1], [{ ...FINE, poolSize: 7 }]),
+    "with windows too wide for codes": network([10, 64, 1], [{ ...FINE, poolSize: 9 }]),
+    "with one window for everything": network([7, 5, 2], [{ ...COARSE, poolSize: 64 }]),
+  };
+  for (const [name, architecture] of Object.entries(cases)) {
+    it(`${name} send gradients where comparing all values of a window sends them`, async () => {
+      const random = createRandom(name);
+      const size = architecture.input.reduce((a, b) => a * b, 1);
+      const request = {
+        architecture,
+        parameters: randomParameters(architecture, random),
+        pixels: Uint8Array.from({ length: 4 * size }, () => random.integer(256)),
+        labels: Uint8Array.of(0, 1, 2, 3),
+        settings: SETTINGS,
+        rounding: true,
+      };
+      expect(await graphGradients(request)).to.deep.equal(await graphGradients({ ...request, poolGradient: "mask" }));
+    });
+  }
+});
+
 describe("a training step", () => {
   const architecture = network([6, 6, 1], [{ weightIntBits: 1, weightFracBits: 2 }, {}]);
+
+  it("has no loss once a parameter is no number, whatever clamps and maxima make of it", async () => {
+    for (const name of ["onnx", "onnx-web"] as const) {
+      const engine = createOnnxEngine(name);
+      const pooled = network([7, 7, 1], [{ poolSize: 2 }, { poolSize: 3 }]);
+      const initial = randomParameters(pooled, createRandom(6)).map(({ weights, bias }) => ({
+        weights: Float32Array.from(weights),
+        bias: Float32Array.from(bias),
+      }));
+      initial[0]!.weights.fill(NaN);
+      initial[1]!.bias[0] = Infinity;
+      const trainer = await engine.createTrainer({ architecture: pooled, batch: 2, initial, settings: SETTINGS });
+      const pixels = new Uint8Array(2 * 49).fill(100);
+      const { loss } = await trainer.step({ pixels, labels: Uint8Array.of(1, 4), learningRate: 1e-3 });
+      expect(loss).to.be.NaN;
+      trainer.release();
+      await engine.dispose();
+    }
+  });
 
   it("keeps weights within their format's range, however large the learning rate", async () => {
     const engine = createOnnxEngine();
