@@ -1,9 +1,10 @@
-/** What validators have to lose, and what of it is somebody else's. */
+/** What validators have to lose, how it comes back to them, and what of it is somebody else's. */
 import { validatorStakeAbi } from "../protocol/abi.ts";
 import type { Address } from "../protocol/bytes.ts";
 import type { ChainClient } from "../protocol/chain-client.ts";
+import { PonasError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
-import { formatAmount } from "./registry.ts";
+import { formatAmount, paying } from "./registry.ts";
 
 /** All that a validator can lose: what is active, and what unbonds. */
 export async function stakeAtRisk(chain: ChainClient, validator: Address): Promise<bigint> {
@@ -11,6 +12,93 @@ export async function stakeAtRisk(chain: ChainClient, validator: Address): Promi
   const active = await chain.read({ ...at, functionName: "stakeOf", args: [validator] });
   const [unbonding] = await chain.read({ ...at, functionName: "unbondingOf", args: [validator] });
   return active + unbonding;
+}
+
+/** An account's stake; amounts in units of the asset. */
+export interface StakeStatus {
+  readonly account: Address;
+  /** counts in votes and seals */
+  readonly active: bigint;
+  /** counts no longer, and may still be lost */
+  readonly unbonding: {
+    readonly amount: bigint;
+    /** second, by the chain's clock, from which it can be withdrawn */
+    readonly readyAt: number;
+    readonly secondsLeft: number;
+  } | null;
+  /** challenges of its seals that are not decided: until then nothing is withdrawn */
+  readonly holds: number;
+  /** the account's own already, to be withdrawn at any time */
+  readonly credit: bigint;
+}
+
+export async function stakeStatus(chain: ChainClient): Promise<StakeStatus> {
+  const { account } = chain;
+  const at = { abi: validatorStakeAbi, address: chain.deployment.stake } as const;
+  const [head, active, [amount, readyAt], holds, credit] = await Promise.all([
+    chain.head(),
+    chain.read({ ...at, functionName: "stakeOf", args: [account] }),
+    chain.read({ ...at, functionName: "unbondingOf", args: [account] }),
+    chain.read({ ...at, functionName: "holdsOf", args: [account] }),
+    chain.read({ ...at, functionName: "creditOf", args: [account] }),
+  ]);
+  const secondsLeft = Math.max(0, readyAt - Number(head.timestamp));
+  return {
+    account,
+    active,
+    unbonding: amount === 0n ? null : { amount, readyAt, secondsLeft },
+    holds: Number(holds),
+    credit,
+  };
+}
+
+/**
+ * Begins to take stake out: it counts no longer from now on, and can be withdrawn when the unbonding period is over.
+ * @param amount all that is active unless given
+ * @throws PonasError funds where less is active; bad-input where nothing is, or nothing is asked for
+ */
+export async function unbond(chain: ChainClient, amount?: bigint): Promise<StakeStatus> {
+  return paying(chain, async () => {
+    const { active } = await stakeStatus(chain);
+    const wanted = amount ?? active;
+    if (active === 0n) throw new PonasError("bad-input", `The account ${chain.account} has no active stake to unbond.`);
+    if (wanted === 0n) throw new PonasError("bad-input", "An amount of 0 unbonds nothing.");
+    if (wanted > active) {
+      const has = `The account ${chain.account} has ${formatAmount(active)} of active stake`;
+      throw new PonasError("funds", `${has}, less than ${formatAmount(wanted)}.`);
+    }
+    const at = { abi: validatorStakeAbi, address: chain.deployment.stake } as const;
+    await chain.send({ ...at, functionName: "beginUnbonding", args: [wanted] });
+    return stakeStatus(chain);
+  });
+}
+
+/** Makes all that unbonds active again. @throws PonasError bad-input where nothing does */
+export async function cancelUnbonding(chain: ChainClient): Promise<StakeStatus> {
+  return paying(chain, async () => {
+    const { unbonding } = await stakeStatus(chain);
+    if (unbonding === null) throw new PonasError("bad-input", `The account ${chain.account} has nothing unbonding.`);
+    const at = { abi: validatorStakeAbi, address: chain.deployment.stake } as const;
+    await chain.send({ ...at, functionName: "cancelUnbonding", args: [] });
+    return stakeStatus(chain);
+  });
+}
+
+/**
+ * Takes out what can be: the unbonded stake where its period is over and no challenge holds it, and credits.
+ * @returns what was paid, 0 where there is nothing yet, and how the stake stands after it
+ */
+export async function withdrawStake(chain: ChainClient): Promise<StakeStatus & { readonly paid: bigint }> {
+  return paying(chain, async () => {
+    const { unbonding, holds } = await stakeStatus(chain);
+    const at = { abi: validatorStakeAbi, address: chain.deployment.stake } as const;
+    if (unbonding !== null && unbonding.secondsLeft === 0 && holds === 0) {
+      await chain.send({ ...at, functionName: "finishUnbonding", args: [] });
+    }
+    const paid = await chain.read({ ...at, functionName: "creditOf", args: [chain.account] });
+    if (paid > 0n) await chain.send({ ...at, functionName: "withdraw", args: [] });
+    return { ...(await stakeStatus(chain)), paid };
+  });
 }
 
 /** Withdraws this account's halves of stakes that others have lost, if there are any. */

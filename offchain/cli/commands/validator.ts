@@ -1,6 +1,8 @@
-import type { Command } from "commander";
+import { Option, type Command } from "commander";
 
 import { refuseAfterLoss } from "../../agents/lost-stake.ts";
+import { formatAmount } from "../../agents/registry.ts";
+import { cancelUnbonding, stakeStatus, unbond, withdrawStake, type StakeStatus } from "../../agents/stake.ts";
 import type { StorageOptions } from "../../agents/storage.ts";
 import { ensureStake, runValidator } from "../../agents/validator.ts";
 import {
@@ -14,6 +16,15 @@ import {
 } from "../context.ts";
 import { holdState, openFiles } from "../daemon.ts";
 import { addChallengeOptions } from "./challenger.ts";
+
+interface StakeOptions extends DaemonOptions {
+  readonly json?: boolean;
+}
+
+interface UnbondOptions extends StakeOptions {
+  readonly amount?: bigint;
+  readonly cancel?: boolean;
+}
 
 interface RunOptions extends DaemonOptions, StorageOptions {
   readonly stake: bigint;
@@ -55,4 +66,49 @@ export function register(program: Command, context: Context): void {
     const modelTimeoutMs = modelTimeout * 1000;
     await runValidator({ chain, store, files, log, signal, modelTimeoutMs, challenge, partsBudget, leastSealGain });
   });
+
+  const stakeCommand = (name: string, description: string): Command =>
+    addChainOptions(validator.command(name).description(description).option("--json", "print JSON"));
+
+  stakeCommand("status", "what this account has staked, what unbonds, and what it can withdraw").action(
+    async (options: StakeOptions) => {
+      const { chain } = await openSession("validator", options, context);
+      const status = await stakeStatus(chain);
+      context.print(options.json, status, describeStake(status));
+    },
+  );
+
+  stakeCommand("unbond", "begin to take stake out: it counts no longer, and is paid when the unbonding period is over")
+    .addOption(amountOption("--amount", "so much of it; all of it where nothing is said"))
+    .addOption(new Option("--cancel", "make all that unbonds active again").conflicts("amount"))
+    .action(async (options: UnbondOptions) => {
+      const { chain } = await openSession("validator", options, context);
+      const status = await (options.cancel === true ? cancelUnbonding(chain) : unbond(chain, options.amount));
+      context.print(options.json, status, describeStake(status));
+    });
+
+  stakeCommand("withdraw", "take out the stake whose unbonding is over, and what else is owed to this account").action(
+    async (options: StakeOptions) => {
+      const { chain } = await openSession("validator", options, context);
+      const status = await withdrawStake(chain);
+      context.print(options.json, status, `withdrew ${formatAmount(status.paid)}\n${describeStake(status)}`);
+    },
+  );
+}
+
+/** For people; a line each. */
+export function describeStake({ account, active, unbonding, holds, credit }: StakeStatus): string {
+  const lines = [`${account} has ${formatAmount(active)} staked`];
+  if (unbonding !== null) {
+    const { amount, readyAt, secondsLeft } = unbonding;
+    const from = new Date(1000 * readyAt).toISOString();
+    const ready = secondsLeft === 0 ? `since ${from}` : `from ${from} on, in ${secondsLeft} s`;
+    lines.push(`${formatAmount(amount)} unbond, and can be withdrawn ${ready}`);
+  }
+  if (holds > 0) {
+    const challenges = holds === 1 ? "1 challenge of its seals is" : `${holds} challenges of its seals are`;
+    lines.push(`no stake can be withdrawn before ${challenges} decided`);
+  }
+  if (credit > 0n) lines.push(`${formatAmount(credit)} can be withdrawn now`);
+  return lines.join("\n");
 }
