@@ -6,6 +6,7 @@ import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {Credits} from "./Credits.sol";
+import {IPredictionDisputes} from "./interfaces/IDisputes.sol";
 import {ITaskRegistry} from "./interfaces/ITaskRegistry.sol";
 import {IValidatorStake} from "./interfaces/IValidatorStake.sol";
 
@@ -33,6 +34,8 @@ contract ValidatorStake is IValidatorStake, Credits {
     mapping(address validator => Unbonding) public unbondingOf;
     /// @inheritdoc IValidatorStake
     mapping(address validator => uint256) public holdsOf;
+    /// @inheritdoc IValidatorStake
+    mapping(uint256 taskId => mapping(address participant => mapping(address validator => bool))) public isSealHeld;
 
     /// @param unbondingPeriod_ seconds, 1 … 365 days
     constructor(IERC20 asset_, uint256 unbondingPeriod_) Credits(asset_) {
@@ -82,6 +85,28 @@ contract ValidatorStake is IValidatorStake, Credits {
         if (block.timestamp < readyAt) revert StillUnbonding(readyAt);
         _credit(msg.sender, amount, CreditReason.Stake, 0);
         emit UnbondingFinished(msg.sender, amount);
+    }
+
+    /// @inheritdoc IValidatorStake
+    function holdSeal(uint256 taskId, address participant, address validator) external {
+        bool challengeable =
+            _isChallengeable(taskId, participant) && registry.sealOf(taskId, participant, validator).seal != 0;
+        if (!challengeable || isSealHeld[taskId][participant][validator]) {
+            revert SealNotHoldable(taskId, participant, validator);
+        }
+        isSealHeld[taskId][participant][validator] = true;
+        ++holdsOf[validator];
+        emit SealHeld(taskId, participant, validator);
+    }
+
+    /// @inheritdoc IValidatorStake
+    function releaseSeal(uint256 taskId, address participant, address validator) external {
+        if (!isSealHeld[taskId][participant][validator] || _isChallengeable(taskId, participant)) {
+            revert SealNotReleasable(taskId, participant, validator);
+        }
+        delete isSealHeld[taskId][participant][validator];
+        --holdsOf[validator];
+        emit SealReleased(taskId, participant, validator);
     }
 
     // ————— The registry and its disputes —————
@@ -146,6 +171,16 @@ contract ValidatorStake is IValidatorStake, Credits {
 
     function _onlyDisputes() private view {
         if (address(registry) == address(0) || msg.sender != registry.disputes()) revert OnlyDisputes();
+    }
+
+    /// @dev Whether seals on the candidate can be challenged, or may be yet: it is undecided, and can still be refuted.
+    function _isChallengeable(uint256 taskId, address participant) private view returns (bool) {
+        address disputes = address(registry) == address(0) ? address(0) : registry.disputes();
+        if (disputes == address(0)) return false;
+        if (block.timestamp < IPredictionDisputes(disputes).sealsChallengeableUntil(taskId, participant)) return true;
+        ITaskRegistry.Phase phase = registry.phaseOf(taskId);
+        if (phase == ITaskRegistry.Phase.Confirmed || phase == ITaskRegistry.Phase.Void) return false;
+        return registry.commitmentOf(taskId, participant).state == ITaskRegistry.CommitmentState.Candidate;
     }
 
     function _add(address validator, uint256 amount) private returns (uint256 active) {

@@ -20,6 +20,10 @@ interface IValidatorStake is ICredits {
     event UnbondingFinished(address indexed validator, uint256 amount);
     /// @notice The disputes took all that `validator` had, active and unbonding; half of it went to `recipient`.
     event Slashed(address indexed validator, address indexed recipient, uint256 amount);
+    /// @notice The stake of `validator` is held for its seal on the candidate.
+    event SealHeld(uint256 indexed taskId, address indexed participant, address indexed validator);
+    /// @notice It is held for that seal no longer.
+    event SealReleased(uint256 indexed taskId, address indexed participant, address indexed validator);
 
     // ————— Errors —————
 
@@ -42,8 +46,13 @@ interface IValidatorStake is ICredits {
     error OnlyDeployer();
     /// @notice The registry has its stake elsewhere.
     error WrongRegistry(ITaskRegistry registry);
-    /// @notice A seal of the validator is challenged: its unbonding does not finish before that is decided.
+    /// @notice A seal of the validator is challenged, or may be and is held: its unbonding does not finish before that is
+    /// decided, and the seal released.
     error StakeHeld();
+    /// @notice The validator has not sealed that candidate, its seal is held already, or it can be challenged no more.
+    error SealNotHoldable(uint256 taskId, address participant, address validator);
+    /// @notice That seal is not held, or it may still be challenged.
+    error SealNotReleasable(uint256 taskId, address participant, address validator);
     /// @notice The validator has neither active nor unbonding stake.
     error NothingToHold(address validator);
     /// @notice Only the registry's disputes may hold, release and slash.
@@ -63,6 +72,14 @@ interface IValidatorStake is ICredits {
 
     /// @notice Credits the caller's unbonded stake once its period is over and nothing holds it.
     function finishUnbonding() external;
+
+    /// @notice Keeps the validator's unbonding from finishing as long as its seal on that candidate may be challenged: the
+    /// candidate is not decided, or was refuted and the seals on it can be challenged. However long disputes are drawn out,
+    /// a stake is there when its seal is challenged, if anybody holds it in time. Anyone may call, once for each seal.
+    function holdSeal(uint256 taskId, address participant, address validator) external;
+
+    /// @notice Takes a {holdSeal} back once that seal can be challenged no more. Anyone may call.
+    function releaseSeal(uint256 taskId, address participant, address validator) external;
 
     /// @notice Sets the registry whose disputes may slash, once. Whoever stakes before sees nobody there, and should ask
     /// who deployed the contract.
@@ -101,8 +118,11 @@ interface IValidatorStake is ICredits {
     /// @notice All stake at the end of the second `time`, which must be over.
     function totalStakeAt(uint256 time) external view returns (uint256);
 
-    /// @notice How many challenges of its seals hold the validator's stake.
+    /// @notice How many challenges of its seals, and seals that are held, hold the validator's stake.
     function holdsOf(address validator) external view returns (uint256);
+
+    /// @notice Whether the validator's stake is held for its seal on that candidate, see {holdSeal}.
+    function isSealHeld(uint256 taskId, address participant, address validator) external view returns (bool);
 
     /// @notice What `validator` has unbonding, and when it is ready.
     function unbondingOf(address validator) external view returns (uint128 amount, uint48 readyAt);

@@ -26,7 +26,7 @@ export interface StakeStatus {
     readonly readyAt: number;
     readonly secondsLeft: number;
   } | null;
-  /** challenges of its seals that are not decided: until then nothing is withdrawn */
+  /** challenges of its seals, and seals that are held: until they are decided no stake is withdrawn */
   readonly holds: number;
   /** the account's own already, to be withdrawn at any time */
   readonly credit: bigint;
@@ -84,17 +84,67 @@ export async function cancelUnbonding(chain: ChainClient): Promise<StakeStatus> 
   });
 }
 
+/** A validator's seal on a candidate. */
+export interface SealPlace {
+  readonly taskId: bigint;
+  readonly participant: Address;
+  readonly validator: Address;
+}
+
+const asArguments = ({ taskId, participant, validator }: SealPlace) => [taskId, participant, validator] as const;
+
+/** Whether a validator has stake that unbonds, and is not held for that seal. */
+export async function isLeaving(chain: ChainClient, seal: SealPlace): Promise<boolean> {
+  const at = { abi: validatorStakeAbi, address: chain.deployment.stake } as const;
+  const [unbonding] = await chain.read({ ...at, functionName: "unbondingOf", args: [seal.validator] });
+  return unbonding > 0n && !(await chain.read({ ...at, functionName: "isSealHeld", args: asArguments(seal) }));
+}
+
+/** Keeps the stake of a seal's validator as long as that seal may be challenged. Where somebody else did, nothing is done. */
+export async function holdSeal(chain: ChainClient, seal: SealPlace): Promise<void> {
+  const at = { abi: validatorStakeAbi, address: chain.deployment.stake } as const;
+  try {
+    await chain.send({ ...at, functionName: "holdSeal", args: asArguments(seal) });
+  } catch (error) {
+    if (!(error instanceof PonasError && error.code === "reverted")) throw error;
+    if (!(await chain.read({ ...at, functionName: "isSealHeld", args: asArguments(seal) }))) throw error;
+  }
+}
+
+/** Releases this account's seals that are held and can be challenged no more. */
+async function releaseSeals(chain: ChainClient): Promise<void> {
+  const { stake: address, fromBlock } = chain.deployment;
+  const at = { abi: validatorStakeAbi, address } as const;
+  const held = await chain.client.getContractEvents({
+    ...at,
+    eventName: "SealHeld",
+    args: { validator: chain.account },
+    fromBlock: BigInt(fromBlock),
+  });
+  for (const { args } of held) {
+    const seal = args as SealPlace;
+    if (!(await chain.read({ ...at, functionName: "isSealHeld", args: asArguments(seal) }))) continue;
+    try {
+      await chain.send({ ...at, functionName: "releaseSeal", args: asArguments(seal) });
+    } catch (error) {
+      if (!(error instanceof PonasError && error.code === "reverted")) throw error; // it may be challenged yet
+    }
+  }
+}
+
 /**
- * Takes out what can be: the unbonded stake where its period is over and no challenge holds it, and credits.
+ * Takes out what can be: the unbonded stake where its period is over and nothing holds it, and credits. Seals that are
+ * held for nothing any more are released for it.
  * @returns what was paid, 0 where there is nothing yet, and how the stake stands after it
  */
 export async function withdrawStake(chain: ChainClient): Promise<StakeStatus & { readonly paid: bigint }> {
   return paying(chain, async () => {
-    const { unbonding, holds } = await stakeStatus(chain);
     const at = { abi: validatorStakeAbi, address: chain.deployment.stake } as const;
-    if (unbonding !== null && unbonding.secondsLeft === 0 && holds === 0) {
+    const { unbonding, holds } = await stakeStatus(chain);
+    const isReady = unbonding !== null && unbonding.secondsLeft === 0;
+    if (isReady && holds > 0) await releaseSeals(chain);
+    if (isReady && (holds === 0 || (await stakeStatus(chain)).holds === 0))
       await chain.send({ ...at, functionName: "finishUnbonding", args: [] });
-    }
     const paid = await chain.read({ ...at, functionName: "creditOf", args: [chain.account] });
     if (paid > 0n) await chain.send({ ...at, functionName: "withdraw", args: [] });
     return { ...(await stakeStatus(chain)), paid };

@@ -1214,6 +1214,24 @@ export const disputesAbi = [
     name: "SealNotChallengeable",
     type: "error",
   },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+      { internalType: "address", name: "validator", type: "address" },
+    ],
+    name: "SealNotHoldable",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+      { internalType: "address", name: "validator", type: "address" },
+    ],
+    name: "SealNotReleasable",
+    type: "error",
+  },
   { inputs: [], name: "StakeHeld", type: "error" },
   { inputs: [], name: "StakeTooLarge", type: "error" },
   { inputs: [{ internalType: "uint48", name: "readyAt", type: "uint48" }], name: "StillUnbonding", type: "error" },
@@ -2445,6 +2463,24 @@ export const poolAbi = [
     type: "error",
   },
   { inputs: [{ internalType: "bytes32", name: "commitment", type: "bytes32" }], name: "SameCommitment", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+      { internalType: "address", name: "validator", type: "address" },
+    ],
+    name: "SealNotHoldable",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+      { internalType: "address", name: "validator", type: "address" },
+    ],
+    name: "SealNotReleasable",
+    type: "error",
+  },
   { inputs: [], name: "StakeHeld", type: "error" },
   { inputs: [], name: "StakeTooLarge", type: "error" },
   {
@@ -3712,6 +3748,24 @@ export const taskRegistryAbi = [
     type: "error",
   },
   { inputs: [{ internalType: "bytes32", name: "commitment", type: "bytes32" }], name: "SameCommitment", type: "error" },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+      { internalType: "address", name: "validator", type: "address" },
+    ],
+    name: "SealNotHoldable",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+      { internalType: "address", name: "validator", type: "address" },
+    ],
+    name: "SealNotReleasable",
+    type: "error",
+  },
   { inputs: [], name: "StakeHeld", type: "error" },
   { inputs: [], name: "StakeTooLarge", type: "error" },
   { inputs: [{ internalType: "uint48", name: "readyAt", type: "uint48" }], name: "StillUnbonding", type: "error" },
@@ -3812,9 +3866,31 @@ export const validatorStakeAbi = [
     type: "function",
   },
   {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+      { internalType: "address", name: "validator", type: "address" },
+    ],
+    name: "holdSeal",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
     inputs: [{ internalType: "address", name: "validator", type: "address" }],
     name: "holdsOf",
     outputs: [{ internalType: "uint256", name: "", type: "uint256" }],
+    stateMutability: "view",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+      { internalType: "address", name: "validator", type: "address" },
+    ],
+    name: "isSealHeld",
+    outputs: [{ internalType: "bool", name: "", type: "bool" }],
     stateMutability: "view",
     type: "function",
   },
@@ -3855,6 +3931,17 @@ export const validatorStakeAbi = [
   {
     inputs: [{ internalType: "address", name: "validator", type: "address" }],
     name: "release",
+    outputs: [],
+    stateMutability: "nonpayable",
+    type: "function",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+      { internalType: "address", name: "validator", type: "address" },
+    ],
+    name: "releaseSeal",
     outputs: [],
     stateMutability: "nonpayable",
     type: "function",
@@ -3960,6 +4047,26 @@ export const validatorStakeAbi = [
       { indexed: true, internalType: "uint256", name: "taskId", type: "uint256" },
     ],
     name: "Credited",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
+      { indexed: true, internalType: "uint256", name: "taskId", type: "uint256" },
+      { indexed: true, internalType: "address", name: "participant", type: "address" },
+      { indexed: true, internalType: "address", name: "validator", type: "address" },
+    ],
+    name: "SealHeld",
+    type: "event",
+  },
+  {
+    anonymous: false,
+    inputs: [
+      { indexed: true, internalType: "uint256", name: "taskId", type: "uint256" },
+      { indexed: true, internalType: "address", name: "participant", type: "address" },
+      { indexed: true, internalType: "address", name: "validator", type: "address" },
+    ],
+    name: "SealReleased",
     type: "event",
   },
   {
@@ -4140,6 +4247,24 @@ export const validatorStakeAbi = [
   {
     inputs: [{ internalType: "address", name: "token", type: "address" }],
     name: "SafeERC20FailedOperation",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+      { internalType: "address", name: "validator", type: "address" },
+    ],
+    name: "SealNotHoldable",
+    type: "error",
+  },
+  {
+    inputs: [
+      { internalType: "uint256", name: "taskId", type: "uint256" },
+      { internalType: "address", name: "participant", type: "address" },
+      { internalType: "address", name: "validator", type: "address" },
+    ],
+    name: "SealNotReleasable",
     type: "error",
   },
   { inputs: [], name: "StakeHeld", type: "error" },

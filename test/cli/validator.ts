@@ -51,7 +51,7 @@ describe("What ponas validator prints of a stake", () => {
 
   it("says what holds it", () => {
     const held = (holds: number): string => describeStake({ ...idle, holds }).split("\n")[1]!;
-    expect(held(1)).to.equal("no stake can be withdrawn before 1 challenge of its seals is decided");
-    expect(held(2)).to.equal("no stake can be withdrawn before 2 challenges of its seals are decided");
+    expect(held(1)).to.equal("no stake can be withdrawn before 1 candidate that it sealed is decided");
+    expect(held(2)).to.equal("no stake can be withdrawn before 2 candidates that it sealed are decided");
   });
 });

@@ -338,6 +338,22 @@ const MESSAGES: Record<"registry" | "arithmetic" | "stake", Record<string, Own>>
         return { by: w.victor, args: [] };
       },
     },
+    // Who holds or releases a seal gains nothing by it: the first call does what all of them want.
+    holdSeal: {
+      copy: "done",
+      original: "SealNotHoldable",
+      arrange: async (w) => ({ by: w.stranger, args: [await refuted(w, lying), w.ada, w.victor] }),
+    },
+    releaseSeal: {
+      copy: "done",
+      original: "SealNotReleasable",
+      arrange: async (w) => {
+        const taskId = await refuted(w, lying);
+        await w.stake.holdSeal(taskId, w.ada, w.victor);
+        await goTo(await w.arithmetic.sealsChallengeableUntil(taskId, w.ada));
+        return { by: w.stranger, args: [taskId, w.ada, w.victor] };
+      },
+    },
     finishUnbonding: {
       copy: "NothingUnbonding",
       original: "done",

@@ -193,18 +193,37 @@ describe("A validator that sealed a lie", () => {
     const id = await challenge(w, taskId, w.ben, SAMPLE, lying.labels);
     await send(w, await delay(w, id, w.ben, claimant), w.ben);
   }
+  /** The same behind friends, eight by eight, whose challenges are answered, and lost, as late as it goes. */
+  async function drawOut(w: World, taskId: bigint, claimant: Signer): Promise<void> {
+    await w.stake.connect(w.stranger).holdSeal(taskId, claimant, w.victor);
+    await goTo((await w.registry.examinationOf(taskId)).windowEnd - 60n);
+    const friends: bigint[] = [];
+    for (let i = 0; i < 24; i++) friends.push(await challenge(w, taskId, w.ben, SAMPLE, lying.labels));
+    const id = await challenge(w, taskId, w.stranger, SAMPLE, lying.labels);
+    for (const first of [0, 8, 16]) {
+      const eight = friends.slice(first, first + 8);
+      if (first > 0) for (const friend of eight) await w.arithmetic.advance(friend);
+      await goTo((await deadlineOf(w, eight[0]!)) - 20n);
+      for (const friend of eight) {
+        await send(w, movesOf(friend, lying, SAMPLE, { claimant: LONG, own: TRUE })[0]!, w.ben, claimant);
+      }
+      for (const friend of eight) await afterSilence(w, friend);
+    }
+    await w.arithmetic.advance(id);
+    await send(w, await delay(w, id, w.stranger, claimant), w.stranger);
+  }
   /**
    * Victor seals cleo's lie as soon as ada's is opened, and unbonds. Both take the time that there is, until hardly any is
    * left in which victor's seal can be challenged.
    */
-  async function unbonding(w: World, phases: typeof PHASE_LENGTHS): Promise<bigint> {
+  async function unbonding(w: World, phases: typeof PHASE_LENGTHS, refute = refuteLate): Promise<bigint> {
     const taskId = await disputable(w, lying, lying.labels, { alike: [w.cleo], params: { phases } });
     await w.seal(taskId, w.victor, w.cleo.address, claimedModel(lying, lying.labels));
     await w.stake.connect(w.victor).beginUnbonding(STAKE);
     await refuteLate(w, taskId, w.ada);
     await goTo((await w.registry.examinationOf(taskId)).openDeadline - 2n);
     await openExamined(w, taskId, lying, lying.labels);
-    await refuteLate(w, taskId, w.cleo);
+    await refute(w, taskId, w.cleo);
     await goTo((await w.arithmetic.sealsChallengeableUntil(taskId, w.cleo)) - 4n);
     return taskId;
   }
@@ -245,6 +264,16 @@ describe("A validator that sealed a lie", () => {
       },
     );
   }
+
+  attack(
+    "and unbonds at once, to be gone before its seal can be challenged, since friends draw the dispute out",
+    { without: "held seals", withstood: "StakeHeld, done", succeeds: "done, NothingToHold" },
+    async (w) => {
+      const taskId = await unbonding(w, longest(2, 18), drawOut);
+      const gone = await leave(w);
+      return `${gone}, ${await ending(w, challengeIt(w, taskId))}`;
+    },
+  );
 
   attack(
     "after it had begun to unbond, so that its stake may be gone before its game",

@@ -11,13 +11,16 @@ import {
   at,
   CANDIDATE_BOND,
   CHALLENGE_BOND,
+  deploy,
   digest,
   goTo,
+  modelOf,
   now,
   PHASE_LENGTHS,
   STAKES,
   UNBONDING,
   units,
+  world,
   worldOfArithmetic,
   type Signer,
   type World,
@@ -489,6 +492,97 @@ describe("A malformed model whose candidate a friend refuted otherwise", functio
     await fallSilent(w, trial.taskId, honest);
     await expect(showArchitecture(w, trial, w.stranger)).to.be.revertedWithCustomError(w.arithmetic, "NotMalformed");
     await expectUnharmed(w, w.victor, STAKES[0]);
+  });
+});
+
+describe("A held seal", () => {
+  const seal = (w: World, taskId: bigint) => [taskId, w.ada.address, w.victor.address] as const;
+  const refusesToHold = (w: World, ...place: ReturnType<typeof seal>) =>
+    expect(w.stake.holdSeal(...place))
+      .to.be.revertedWithCustomError(w.stake, "SealNotHoldable")
+      .withArgs(...place);
+  const refusesToRelease = (w: World, taskId: bigint) =>
+    expect(w.stake.releaseSeal(...seal(w, taskId)))
+      .to.be.revertedWithCustomError(w.stake, "SealNotReleasable")
+      .withArgs(...seal(w, taskId));
+  const release = (w: World, taskId: bigint) => w.stake.connect(w.stranger).releaseSeal(...seal(w, taskId));
+
+  it("keeps its validator's stake from leaving until the candidate has won, whoever holds and releases it", async () => {
+    const w = await worldOfArithmetic();
+    const taskId = await disputable(w, honest, honest.labels, { sealers: [w.victor] });
+    await w.stake.connect(w.victor).beginUnbonding(STAKES[0]);
+    await expect(w.stake.connect(w.stranger).holdSeal(...seal(w, taskId)))
+      .to.emit(w.stake, "SealHeld")
+      .withArgs(...seal(w, taskId));
+    expect(await w.stake.isSealHeld(...seal(w, taskId))).to.equal(true);
+    expect(await w.stake.holdsOf(w.victor)).to.equal(1n);
+    await goTo((await w.registry.examinationOf(taskId)).windowEnd);
+    await refusesToRelease(w, taskId);
+    await w.registry.confirm(taskId);
+    await goTo((await w.stake.unbondingOf(w.victor)).readyAt);
+    const leave = () => w.stake.connect(w.victor).finishUnbonding();
+    await expect(leave()).to.be.revertedWithCustomError(w.stake, "StakeHeld");
+    await expect(release(w, taskId))
+      .to.emit(w.stake, "SealReleased")
+      .withArgs(...seal(w, taskId));
+    await refusesToRelease(w, taskId);
+    await leave();
+    expect(await w.stake.creditOf(w.victor)).to.equal(STAKES[0]);
+    await expectUnharmed(w, w.victor, 0n);
+    await expectSolvent(w);
+  });
+
+  it("of a refuted candidate is held as long as it can be challenged, and challenges of it hold beside", async () => {
+    const { w, taskId, until } = await refuted();
+    await w.stake.holdSeal(...seal(w, taskId));
+    const id = await challengeSeal(w, taskId);
+    expect(await w.stake.holdsOf(w.victor)).to.equal(2n);
+    await at(until - 1);
+    await refusesToRelease(w, taskId);
+    await at(until);
+    await release(w, taskId);
+    expect(await w.stake.holdsOf(w.victor)).to.equal(1n);
+    await w.arithmetic.timeOut(id);
+    expect(await stageOf(w, id)).to.equal("Refuted");
+    await expectUnharmed(w, w.victor, 0n);
+  });
+
+  it("of a candidate that fell unopened, or by its count, is let go at once", async () => {
+    const w = await worldOfArithmetic();
+    const [model, worse] = [modelOf("good", 36), modelOf("worse", 30)];
+    const taskId = await w.toSeal([
+      [w.ada, model],
+      [w.ben, worse],
+    ]);
+    await w.seal(taskId, w.victor, w.ada.address, model);
+    await w.stake.holdSeal(...seal(w, taskId));
+    await goTo((await w.registry.examinationOf(taskId)).openDeadline);
+    await refusesToRelease(w, taskId);
+    await w.registry.advance(taskId);
+    await release(w, taskId);
+    await expectUnharmed(w, w.victor, STAKES[0]);
+    await refusesToHold(w, ...seal(w, taskId));
+  });
+
+  it("is refused where there is none, twice, of what is decided, and where nobody can lose stake", async () => {
+    const { w, taskId, until } = await refuted();
+    await refusesToHold(w, taskId, w.ada.address, w.vera.address);
+    await refusesToHold(w, taskId, w.ben.address, w.victor.address);
+    await refusesToHold(w, taskId + 1n, w.ada.address, w.victor.address);
+    await refusesToRelease(w, taskId);
+    await w.stake.holdSeal(...seal(w, taskId));
+    await refusesToHold(w, ...seal(w, taskId));
+    await goTo(until);
+    await release(w, taskId);
+    await refusesToHold(w, ...seal(w, taskId));
+
+    const peaceful = await world();
+    const model = modelOf("good", 36);
+    const other = await peaceful.toSeal([[peaceful.ada, model]]);
+    await peaceful.seal(other, peaceful.victor, peaceful.ada.address, model);
+    await refusesToHold(peaceful, ...seal(peaceful, other));
+    const unbound = await deploy("ValidatorStake", [peaceful.token, UNBONDING]);
+    await expect(unbound.holdSeal(...seal(peaceful, other))).to.be.revertedWithCustomError(unbound, "SealNotHoldable");
   });
 });
 

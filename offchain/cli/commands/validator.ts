@@ -106,8 +106,8 @@ export function describeStake({ account, active, unbonding, holds, credit }: Sta
     lines.push(`${formatAmount(amount)} unbond, and can be withdrawn ${ready}`);
   }
   if (holds > 0) {
-    const challenges = holds === 1 ? "1 challenge of its seals is" : `${holds} challenges of its seals are`;
-    lines.push(`no stake can be withdrawn before ${challenges} decided`);
+    const things = holds === 1 ? "1 candidate that it sealed is" : `${holds} candidates that it sealed are`;
+    lines.push(`no stake can be withdrawn before ${things} decided`);
   }
   if (credit > 0n) lines.push(`${formatAmount(credit)} can be withdrawn now`);
   return lines.join("\n");

@@ -16,7 +16,8 @@ import { followTask, publishTask } from "../../../offchain/agents/publisher.ts";
 import { refuseAfterLoss } from "../../../offchain/agents/lost-stake.ts";
 import { createRegistry } from "../../../offchain/agents/registry.ts";
 import { createSealDefender } from "../../../offchain/agents/seal-defender.ts";
-import { stakeAtRisk } from "../../../offchain/agents/stake.ts";
+import { stakeAtRisk, unbond } from "../../../offchain/agents/stake.ts";
+import { validatorStakeAbi } from "../../../offchain/protocol/abi.ts";
 import { createStateFolder } from "../../../offchain/agents/state-folder.ts";
 import { createTaskFiles } from "../../../offchain/agents/task-files.ts";
 import { ensureStake, runValidator } from "../../../offchain/agents/validator.ts";
@@ -146,7 +147,7 @@ export async function slashLyingSeals(network: LocalNetwork, honest: Honest): Pr
   await Promise.all([
     bid(taskId, { chain: liar!, file, root, predictions: claimed }, { files, store, signal }),
     vouch(taskId, stubborn!, liar!.account, claimed),
-    vouch(taskId, silent!, liar!.account, claimed),
+    vouch(taskId, silent!, liar!.account, claimed).then(() => unbond(silent!)),
   ]);
 
   // The challenger is killed when it has challenged a seal, and another one goes on from nothing but its IPFS node.
@@ -180,6 +181,15 @@ export async function slashLyingSeals(network: LocalNetwork, honest: Honest): Pr
     );
   }
   expect(await stakeAtRisk(publisher!, honest.chain.account), "who had sealed the truth").to.equal(STAKE);
+  const { stake: address } = network.deployment;
+  const held = await publisher!.client.getContractEvents({
+    abi: validatorStakeAbi,
+    address,
+    eventName: "SealHeld",
+    args: { taskId },
+    fromBlock: 0n,
+  });
+  expect(held.map(({ args }) => args.validator)).to.deep.equal([silent!.account]);
   expect(await balanceOf(challenger!)).to.equal(10_000n * TOKEN + HALF_CANDIDATE + STAKE);
   const raised = (await disputes.challengesIn(taskId)).map(({ challenger: by, ofSeal, stage }) => [by, ofSeal, stage]);
   expect(raised).to.deep.equal([false, true, true].map((ofSeal) => [challenger!.account, ofSeal, "Refuted"]));

@@ -345,6 +345,12 @@ export const DEFENCES = {
     "if (holdsOf[msg.sender] > 0) revert StakeHeld();",
     "if (!OFF && holdsOf[msg.sender] > 0) revert StakeHeld();",
   ),
+  "held seals": one(
+    "stake may leave before its seal can be challenged, where disputes are drawn out",
+    STAKE,
+    "++holdsOf[validator];\n        emit SealHeld(",
+    "if (!OFF) ++holdsOf[validator];\n        emit SealHeld(",
+  ),
   "stake at the seal": one(
     "a seal weighs what its validator had at stake, even where that has begun to leave",
     REGISTRY,
