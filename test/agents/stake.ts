@@ -3,8 +3,9 @@ import { expect } from "chai";
 import { cancelUnbonding, stakeStatus, unbond, withdrawStake } from "../../offchain/agents/stake.ts";
 import { ensureStake } from "../../offchain/agents/validator.ts";
 import { localAssetAbi } from "../../offchain/protocol/abi.ts";
+import type { Address } from "../../offchain/protocol/bytes.ts";
 import type { ChainClient } from "../../offchain/protocol/chain-client.ts";
-import { explainError } from "../../offchain/protocol/errors.ts";
+import { explainError, PonasError } from "../../offchain/protocol/errors.ts";
 import { startLocalNetwork, type LocalNetwork } from "./local-network.ts";
 
 const TOKEN = 10n ** 18n;
@@ -66,17 +67,60 @@ describe("A validator's stake", () => {
     expect(await balance()).to.equal(1000n * TOKEN);
   });
 
-  it("stays where it is while a challenge of a seal holds it, and what is owed besides is paid", async () => {
+  /** A chain on which this account's unbonding is over, and these seals of it are held. */
+  function holding(
+    seals: readonly { participant: Address; challengeable: boolean; released?: boolean }[],
+    challenges = 0,
+  ) {
     const sent: string[] = [];
-    const values: Record<string, unknown> = { stakeOf: 5n, unbondingOf: [7n, 10], holdsOf: 1n, creditOf: 3n };
-    const held = {
-      account: chain.account,
+    const held = new Set(seals.filter(({ released }) => released !== true).map(({ participant }) => participant));
+    const values: Record<string, () => unknown> = {
+      stakeOf: () => 5n,
+      unbondingOf: () => [7n, 10],
+      holdsOf: () => BigInt(challenges + held.size),
+      creditOf: () => 3n,
+    };
+    const send = async ({ functionName, args }: { functionName: string; args: readonly [bigint, Address] }) => {
+      const seal = seals.find(({ participant }) => participant === args[1]);
+      if (seal?.challengeable === true) throw new PonasError("reverted", "SealNotReleasable");
+      if (seal !== undefined) held.delete(seal.participant);
+      sent.push(functionName);
+    };
+    const chain = {
+      account: `0x${"a".repeat(40)}`,
       deployment: network.deployment,
+      client: {
+        getContractEvents: () =>
+          Promise.resolve(seals.map(({ participant }) => ({ args: { taskId: 1n, participant } }))),
+      },
       head: () => Promise.resolve({ number: 1n, hash: "0x01", timestamp: 20n }),
-      read: ({ functionName }: { functionName: string }) => Promise.resolve(values[functionName]),
-      send: ({ functionName }: { functionName: string }) => Promise.resolve(void sent.push(functionName)),
+      read: ({ functionName, args }: { functionName: string; args: readonly [bigint, Address] }) =>
+        Promise.resolve(functionName === "isSealHeld" ? held.has(args[1]) : values[functionName]!()),
+      send,
     } as unknown as ChainClient;
-    expect(await withdrawStake(held)).to.deep.include({ paid: 3n, holds: 1 });
-    expect(sent).to.deep.equal(["withdraw"]);
+    return { chain, sent };
+  }
+  const [one, other, third] = ["1", "2", "3"].map((digit): Address => `0x${digit.repeat(40)}`);
+
+  it("stays where it is while a challenge or a seal holds it, and what is owed besides is paid", async () => {
+    const challenged = holding([], 1);
+    expect(await withdrawStake(challenged.chain)).to.deep.include({ paid: 3n, holds: 1 });
+    expect(challenged.sent).to.deep.equal(["withdraw"]);
+    const held = holding([
+      { participant: one!, challengeable: true },
+      { participant: other!, challengeable: false },
+    ]);
+    expect(await withdrawStake(held.chain)).to.deep.include({ paid: 3n, holds: 1 });
+    expect(held.sent).to.deep.equal(["releaseSeal", "withdraw"]);
+  });
+
+  it("leaves when the last held seal can be challenged no more", async () => {
+    const { chain, sent } = holding([
+      { participant: one!, challengeable: false },
+      { participant: other!, challengeable: false, released: true },
+      { participant: third!, challengeable: false },
+    ]);
+    expect(await withdrawStake(chain)).to.deep.include({ holds: 0 });
+    expect(sent).to.deep.equal(["releaseSeal", "releaseSeal", "finishUnbonding", "withdraw"]);
   });
 });

@@ -21,6 +21,12 @@ import {EvaluatedNetworks} from "./EvaluatedNetworks.sol";
 /// truth and the others whatever is claimed: they challenge, answer, press, sleep, demand, meddle, unbond and withdraw at
 /// random. Who answers does it from its own truth or lie; whoever is silent runs out of time.
 contract DisputeHandler is Test {
+    struct HeldSeal {
+        uint256 taskId;
+        address participant;
+        address validator;
+    }
+
     uint32 private constant SAMPLES = 4;
     bytes32 private constant KEY = keccak256("key");
 
@@ -53,6 +59,9 @@ contract DisputeHandler is Test {
     uint256 public held;
     /// @dev Tasks in which Ada's model was shown to be malformed.
     mapping(uint256 taskId => bool) private _shown;
+    /// @notice Seals that were held and released.
+    uint256 public released;
+    HeldSeal[] private _heldSeals;
     /// @dev Validators that lost a game over their seal on a candidate.
     mapping(uint256 taskId => mapping(address participant => mapping(address validator => bool))) private _lost;
     /// @notice What must never be: an honest side that lost by a proof, or a call that nobody may make and was taken.
@@ -83,6 +92,7 @@ contract DisputeHandler is Test {
         uint256 more = _random(seed, "more") % 16;
         if (more < 2 && registry.taskCount() > 0) return challengeSeal(seed);
         if (more == 2) return unbond(seed);
+        if (more == 15 && registry.taskCount() > 0) return holdSeal(seed);
         if (more > 2 && more < 6) return _bringOn(_openChallenge(seed, true), seed);
         uint256 open = registry.openTaskCount();
         if (open == 0) return newTask();
@@ -209,7 +219,7 @@ contract DisputeHandler is Test {
             stake.beginUnbonding(active - (seed % 2) * (active / 3));
             return;
         }
-        bool held_ = _plays(validator);
+        bool held_ = _plays(validator) || _heldSealsOf(validator) > 0;
         if (!held_ || seed % 2 == 0) _warpTo(readyAt);
         vm.prank(validator);
         try stake.finishUnbonding() {
@@ -217,6 +227,27 @@ contract DisputeHandler is Test {
         } catch {
             if (!held_) violations.push("stake is stuck");
             else ++held;
+        }
+    }
+
+    /// @notice Dora holds some seal, or releases one that is held: the first as long as the seal may be challenged, the second
+    /// afterwards.
+    function holdSeal(uint256 seed) public {
+        uint256 dice = _random(seed, "hold");
+        if (dice % 2 == 0 && _heldSeals.length > 0) return _release((dice >> 8) % _heldSeals.length);
+        uint256 taskId = registry.taskCount();
+        if (taskId > 1 && dice % 8 == 1) --taskId;
+        HeldSeal memory seal = HeldSeal(taskId, dice % 3 == 0 ? BEN : ADA, _validators[(dice >> 8) % 3]);
+        bool may =
+            registry.sealOf(taskId, seal.participant, seal.validator).seal != 0 &&
+                !stake.isSealHeld(taskId, seal.participant, seal.validator) &&
+                _mayBeChallenged(taskId, seal.participant);
+        vm.prank(DORA);
+        try stake.holdSeal(taskId, seal.participant, seal.validator) {
+            if (!may) violations.push("a seal was held that nobody may challenge");
+            _heldSeals.push(seal);
+        } catch {
+            if (may) violations.push("a seal could not be held");
         }
     }
 
@@ -415,15 +446,48 @@ contract DisputeHandler is Test {
         }
     }
 
-    /// @dev When its games are over, nothing holds a validator's stake any more.
+    function _release(uint256 index) private {
+        HeldSeal memory seal = _heldSeals[index];
+        bool may = !_mayBeChallenged(seal.taskId, seal.participant);
+        vm.prank(DORA);
+        try stake.releaseSeal(seal.taskId, seal.participant, seal.validator) {
+            if (!may) violations.push("a seal was released that may be challenged");
+            _heldSeals[index] = _heldSeals[_heldSeals.length - 1];
+            _heldSeals.pop();
+            ++released;
+        } catch {
+            if (may) violations.push("a seal is held for ever");
+        }
+    }
+
+    /// @dev The candidate is not decided, or was refuted a short time ago.
+    function _mayBeChallenged(uint256 taskId, address participant) private view returns (bool) {
+        if (block.timestamp < disputes.sealsChallengeableUntil(taskId, participant)) return true;
+        bool stands = registry.commitmentOf(taskId, participant).state == ITaskRegistry.CommitmentState.Candidate;
+        return stands && registry.phaseOf(taskId) < ITaskRegistry.Phase.Confirmed;
+    }
+
+    function _heldSealsOf(address validator) private view returns (uint256 count) {
+        for (uint256 i = 0; i < _heldSeals.length; ++i) if (_heldSeals[i].validator == validator) ++count;
+    }
+
+    /// @dev When its games are over, and its seals released, nothing holds a validator's stake any more.
     function _leave(address validator) private {
         uint256 active = stake.stakeOf(validator);
         vm.startPrank(validator);
         if (active > 0) stake.beginUnbonding(active);
         (uint256 amount, uint48 readyAt) = stake.unbondingOf(validator);
-        _warpTo(readyAt);
-        if (amount > 0) stake.finishUnbonding();
         vm.stopPrank();
+        _warpTo(readyAt);
+        for (uint256 i = _heldSeals.length; i > 0; --i) {
+            HeldSeal memory seal = _heldSeals[i - 1];
+            if (seal.validator != validator) continue;
+            _warpTo(disputes.sealsChallengeableUntil(seal.taskId, seal.participant));
+            _release(i - 1);
+        }
+        if (amount == 0) return;
+        vm.prank(validator);
+        stake.finishUnbonding();
     }
 
     function _closeAll() private {

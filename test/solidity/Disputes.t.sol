@@ -30,6 +30,7 @@ contract DisputesTest is Test {
         uint256 sealsRefuted = 0;
         uint256 sealsUpheld = 0;
         uint256 held = 0;
+        uint256 released = 0;
         for (uint256 i = _first; i < _first + _sequences; ++i) {
             this.sequence(i);
             refuted += _handler.refuted();
@@ -39,6 +40,7 @@ contract DisputesTest is Test {
             sealsRefuted += _handler.sealsRefuted();
             sealsUpheld += _handler.sealsUpheld();
             held += _handler.held();
+            released += _handler.released();
         }
         // The acts are worth something: games are played to both ends, and demands are answered.
         assertGt(refuted, _sequences / 4, "hardly any liar was refuted");
@@ -48,6 +50,7 @@ contract DisputesTest is Test {
         assertGt(sealsRefuted, _sequences / 12, "hardly any false seal was refuted");
         assertGt(sealsUpheld, _sequences / 12, "hardly any true seal was upheld");
         assertGt(held, _sequences / 24, "hardly any stake was held");
+        assertGt(released, _sequences / 4, "hardly any held seal was released");
     }
 
     /// @dev Called by the test itself, so that each sequence begins with empty memory.
