@@ -9,6 +9,7 @@ import { createDisputeFiles } from "./dispute-sides.ts";
 import type { DisputesContract } from "./disputes-contract.ts";
 import type { Duty } from "./duties.ts";
 import { createSealChallenger } from "./seal-challenger.ts";
+import { createSealHolder } from "./seal-holder.ts";
 import { createModelChallenger } from "./model-challenger.ts";
 import type { Registry } from "./registry.ts";
 import type { TaskFiles } from "./task-files.ts";
@@ -26,7 +27,7 @@ export interface ChallengesOptions {
   readonly modelTimeoutMs: number;
   /** units of the asset that one candidate's parts may cost, where its model cannot be fetched */
   readonly partsBudget?: bigint;
-  /** half of a validator's stake that is worth a challenge of its seal, in units of the asset; a challenge's bond unless said otherwise */
+  /** half of a validator's stake that is worth a challenge of its seal, or a hold, in units of the asset; a challenge's bond unless said otherwise */
   readonly leastSealGain?: bigint;
 }
 
@@ -50,6 +51,7 @@ export function createChallenges(
       createChallenger(shared),
       createModelChallenger({ ...shared, taskFiles, published, partsBudget }),
       createSealChallenger({ ...shared, leastGain: options.leastSealGain }),
+      createSealHolder({ ...shared, leastGain: options.leastSealGain ?? disputes.bond }),
     ],
   };
 }

@@ -1,8 +1,7 @@
 /**
  * The duty of whoever has found a refuted candidate's predictions wrong by itself: to challenge the validators that had
  * sealed them, each in the game in which a claimant answers, with its whole stake for a bond. A claimant may lose on
- * purpose, so that a refutation alone says nothing of those who sealed what it claimed. Before that, stake that begins to
- * leave is held.
+ * purpose, so that a refutation alone says nothing of those who sealed what it claimed.
  */
 import { resultHash, validatorSeal, type Address } from "../protocol/bytes.ts";
 import type { Head } from "../protocol/chain-client.ts";
@@ -14,7 +13,7 @@ import { createPlayer, createSelfDoubt, firstWrong } from "./dispute-play.ts";
 import { isOpen, type ChallengeInTask } from "./disputes-contract.ts";
 import type { Duty } from "./duties.ts";
 import { formatAmount, hasEnded, mayHaveRefuted, type TaskState } from "./registry.ts";
-import { collectLostStakes, holdSeal, isLeaving, stakeAtRisk } from "./stake.ts";
+import { collectLostStakes, stakeAtRisk } from "./stake.ts";
 
 export interface SealChallengerOptions extends DisputeOptions {
   readonly evaluate: CandidateEvaluator;
@@ -105,33 +104,6 @@ export function createSealChallenger(options: SealChallengerOptions): Duty {
     if (first !== undefined) throw first;
   }
 
-  /**
-   * Holds the stake of whoever has sealed the examined candidate's wrong predictions and begins to leave: friends could
-   * draw the candidate's dispute out until that stake is gone.
-   */
-  async function hold(task: TaskState, head: Head): Promise<void> {
-    if (task.examined?.opened !== true) return;
-    const { participant } = task.examined;
-    const predictions = await disputes.predictionsOf(taskId, participant);
-    if (predictions === undefined) return;
-    const leaving: Suspect[] = [];
-    for (const suspect of await suspects(participant, predictions, [])) {
-      if (await isLeaving(chain, { taskId, participant, validator: suspect.validator })) leaving.push(suspect);
-    }
-    if (leaving.length === 0) return;
-    const found = await evaluate(task, participant, head);
-    if (found === undefined) return;
-    if (found.malformed === null && firstWrong(predictions, found) === undefined) return;
-    for (const { validator, stake } of leaving) {
-      await holdSeal(chain, { taskId, participant, validator });
-      log.warn(
-        { event: "hold-seal", taskId: String(taskId), participant, validator, stake: String(stake) },
-        `holds the stake of ${validator}, ${formatAmount(stake)}, which begins to leave: it has sealed predictions of ` +
-          `${participant} that are wrong`,
-      );
-    }
-  }
-
   return {
     name: "challenge seals",
     run: async (head) => {
@@ -139,11 +111,6 @@ export function createSealChallenger(options: SealChallengerOptions): Duty {
       if (!mayHaveRefuted(task)) return;
       const challenges = (await disputes.challengesIn(taskId)).filter(({ ofSeal }) => ofSeal);
       let first = await play(task, challenges, head);
-      try {
-        await hold(task, head);
-      } catch (error) {
-        first ??= error;
-      }
       const refuted = await disputes.refutedLately(taskId, head);
       for (const participant of refuted) {
         try {
