@@ -4,7 +4,7 @@ import type { Address } from "../protocol/bytes.ts";
 import type { ChainClient } from "../protocol/chain-client.ts";
 import { PonasError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
-import { formatAmount, paying } from "./registry.ts";
+import { createRegistry, formatAmount, paying } from "./registry.ts";
 
 /** All that a validator can lose: what is active, and what unbonds. */
 export async function stakeAtRisk(chain: ChainClient, validator: Address): Promise<bigint> {
@@ -50,6 +50,29 @@ export async function stakeStatus(chain: ChainClient): Promise<StakeStatus> {
     holds: Number(holds),
     credit,
   };
+}
+
+/**
+ * Sees to it that this account has at least `amount` staked.
+ * @param again stakes also where some of its stake unbonds; otherwise who leaves is left alone
+ */
+export async function ensureStake(
+  amount: bigint,
+  { chain, log, again = false }: { readonly chain: ChainClient; readonly log: Log; readonly again?: boolean },
+): Promise<void> {
+  const { active, unbonding } = await stakeStatus(chain);
+  if (active >= amount) return;
+  if (unbonding !== null && !again) {
+    const leaving = `${formatAmount(unbonding.amount)} unbond, so nothing is staked beside the ${formatAmount(active)}`;
+    log.warn({ event: "leaving" }, `${leaving} that are left (--stake-again stakes what is missing)`);
+    return;
+  }
+  const { stake: address } = chain.deployment;
+  await paying(chain, async () => {
+    await createRegistry(chain).approve(address, amount - active);
+    await chain.send({ abi: validatorStakeAbi, address, functionName: "stake", args: [amount - active] });
+  });
+  log.info({ event: "stake", amount: String(amount) }, `staked ${formatAmount(amount)}`);
 }
 
 /**

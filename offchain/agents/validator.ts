@@ -4,7 +4,6 @@
  * agrees, or with the others' that a quorum has found something else.
  */
 import { claimSeal, validatorSeal, ZERO_HASH, type Address, type Hex } from "../protocol/bytes.ts";
-import { validatorStakeAbi } from "../protocol/abi.ts";
 import type { Head } from "../protocol/chain-client.ts";
 import { PonasError, explainError, type ErrorCode } from "../protocol/errors.ts";
 import { createChallenges, type ChallengesOptions } from "./challenges.ts";
@@ -14,37 +13,13 @@ import type { Duty } from "./duties.ts";
 import { followEveryTask } from "./every-task.ts";
 import { createKeeper } from "./keeper.ts";
 import { createLossWatch } from "./lost-stake.ts";
-import {
-  createRegistry,
-  formatAmount,
-  hasEnded,
-  paying,
-  withdrawCredit,
-  type Examined,
-  type Registry,
-  type TaskState,
-} from "./registry.ts";
+import { createRegistry, hasEnded, withdrawCredit, type Examined, type Registry, type TaskState } from "./registry.ts";
 import { createSealDefence, createSealWatch } from "./seal-defender.ts";
 import { binaryCid, shapeOf } from "./task-descriptor.ts";
 
 export interface ValidatorOptions extends ChallengesOptions {
   /** challenge what it found otherwise, where the deployment has disputes; true unless said otherwise. Its own seals it always defends */
   readonly challenge?: boolean;
-}
-
-/** Sees to it that this account has at least `amount` staked. */
-export async function ensureStake(
-  amount: bigint,
-  { chain, log }: Pick<ValidatorOptions, "chain" | "log">,
-): Promise<void> {
-  const at = { abi: validatorStakeAbi, address: chain.deployment.stake } as const;
-  const staked = await chain.read({ ...at, functionName: "stakeOf", args: [chain.account] });
-  if (staked >= amount) return;
-  await paying(chain, async () => {
-    await createRegistry(chain).approve(chain.deployment.stake, amount - staked);
-    await chain.send({ ...at, functionName: "stake", args: [amount - staked] });
-  });
-  log.info({ event: "stake", amount: String(amount) }, `staked ${formatAmount(amount)}`);
 }
 
 /** Validates every open task until the signal fires. */

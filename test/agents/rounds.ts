@@ -1,4 +1,5 @@
-import { ensureStake, runValidator } from "../../offchain/agents/validator.ts";
+import { ensureStake } from "../../offchain/agents/stake.ts";
+import { runValidator } from "../../offchain/agents/validator.ts";
 import { sideBySide, startLocalNetwork, type LocalNetwork } from "./local-network.ts";
 import { TOKEN } from "./noise-task.ts";
 import { auditEverything, auditPool } from "./scenarios/auditing.ts";

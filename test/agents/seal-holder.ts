@@ -15,6 +15,13 @@ const domain: ChainClient["domain"] = { chainId: 1n, registry: own! };
 const headAt = (timestamp: bigint): Head => ({ number: timestamp, hash: "0x01", timestamp });
 
 interface Scene {
+  /** refuted a short time ago */
+  readonly refuted?: readonly Address[];
+  /** whose model does not arrive */
+  readonly missing?: Address;
+  /** what the examined candidate has opened; not opened unless given */
+  readonly opened?: Hex;
+  readonly malformed?: boolean;
   /** what each has sealed of each candidate */
   readonly seals?: Readonly<Record<Address, readonly (readonly [Address, Hex])[]>>;
   readonly unbonding?: Readonly<Record<Address, bigint>>;
@@ -25,12 +32,17 @@ interface Scene {
 
 /** A task in which these have sealed; a short window of it is 40 seconds. */
 function stage(scene: Scene = {}) {
-  const { seals = {}, unbonding = {}, result = TRUTH!, phase = "Window" } = scene;
+  const { seals = {}, unbonding = {}, result = TRUTH!, phase = "Window", opened } = scene;
   const held: string[] = [];
   const { log, lines } = createLines();
   let evaluated = 0;
   const sealOf = (validator: Address, of: Hex): Hex => validatorSeal(domain, 1n, COMMITMENT, validator, of);
-  const examined = { participant: candidate!, opened: true, next: scene.next ?? null } as unknown as Examined;
+  const examined = {
+    participant: candidate!,
+    opened: opened !== undefined,
+    result: opened ?? ZERO_HASH,
+    next: scene.next ?? null,
+  } as unknown as Examined;
   const registry = {
     task: () => Promise.resolve({ phase, phases: { shortWindow: 40 }, examined } as unknown as TaskState),
     commitmentOf: () => Promise.resolve({ hash: COMMITMENT }),
@@ -53,11 +65,14 @@ function stage(scene: Scene = {}) {
       held.push(args.slice(1).join(" "));
     },
   } as unknown as ChainClient;
-  const evaluate: CandidateEvaluator = async () => {
+  const evaluate: CandidateEvaluator = async (_task, participant) => {
+    if (participant === scene.missing) throw new PonasError("timeout", "The model has not arrived.");
     evaluated += 1;
-    return { correct: 1, total: 1, predictions: Uint8Array.of(1), result, modelRoot: null, malformed: null };
+    const malformed = scene.malformed === true ? { reason: "it is malformed" } : null;
+    return { correct: 1, total: 1, predictions: Uint8Array.of(1), result, modelRoot: null, malformed };
   };
-  const duty = createSealHolder({ taskId: 1n, chain, registry, evaluate, log, leastGain: 10n });
+  const disputes = { refutedLately: () => Promise.resolve([...(scene.refuted ?? [])]) };
+  const duty = createSealHolder({ taskId: 1n, chain, registry, disputes, evaluate, log, leastGain: 10n });
   return { chain, duty, held, lines, evaluated: () => evaluated };
 }
 
@@ -103,9 +118,39 @@ describe("A holder of seals", () => {
       seals: { [candidate!]: [...both, [next!, ZERO_HASH]] },
       unbonding: { [honest!]: 50n, [next!]: 50n },
       result: ZERO_HASH,
+      malformed: true,
+      opened: LIE!,
     });
     await duty.run(headAt(100n));
     expect(held).to.deep.equal([`${candidate} ${honest}`]);
+  });
+
+  it("looks at it whether the model of the one before arrives or not, and says that it did not", async () => {
+    const scene = { seals: { [candidate!]: both, [next!]: both }, unbonding: { [liar!]: 50n }, next: next! };
+    const { duty, held } = stage({ ...scene, missing: candidate! });
+    expect(await duty.run(headAt(100n)).then(String, String)).to.contain("The model has not arrived.");
+    expect(held).to.deep.equal([`${next} ${liar}`]);
+  });
+
+  it("leaves alone what nobody could challenge: the zero result, and predictions that are not the opened ones", async () => {
+    const seals = { [candidate!]: [...both, [next!, ZERO_HASH]] as const };
+    const unbonding = { [liar!]: 50n, [next!]: 50n };
+    const closed = stage({ seals, unbonding });
+    await closed.duty.run(headAt(100n));
+    expect(closed.held).to.deep.equal([`${candidate} ${liar}`]);
+    const lying = stage({ seals, unbonding, opened: LIE! });
+    await lying.duty.run(headAt(100n));
+    expect(lying.held).to.deep.equal([`${candidate} ${liar}`]);
+    const true_ = stage({ seals, unbonding, opened: TRUTH! });
+    await true_.duty.run(headAt(100n));
+    expect(true_.held).to.deep.equal([]);
+  });
+
+  it("looks at who was refuted a short time ago, in a task that has ended too", async () => {
+    const scene = { seals: { [next!]: both }, unbonding: { [liar!]: 50n }, phase: "Void", refuted: [next!] } as const;
+    const { duty, held } = stage(scene);
+    expect(await duty.run(headAt(100n))).to.equal(undefined);
+    expect(held).to.deep.equal([`${next} ${liar}`]);
   });
 
   it("looks four times in a short window, and goes when the task has ended", async () => {

@@ -1,11 +1,11 @@
 import { expect } from "chai";
 
-import { cancelUnbonding, stakeStatus, unbond, withdrawStake } from "../../offchain/agents/stake.ts";
-import { ensureStake } from "../../offchain/agents/validator.ts";
+import { cancelUnbonding, ensureStake, stakeStatus, unbond, withdrawStake } from "../../offchain/agents/stake.ts";
 import { localAssetAbi } from "../../offchain/protocol/abi.ts";
 import type { Address } from "../../offchain/protocol/bytes.ts";
 import type { ChainClient } from "../../offchain/protocol/chain-client.ts";
 import { explainError, PonasError } from "../../offchain/protocol/errors.ts";
+import { createLines } from "./kit/dispute-cast.ts";
 import { startLocalNetwork, type LocalNetwork } from "./local-network.ts";
 
 const TOKEN = 10n ** 18n;
@@ -49,6 +49,12 @@ describe("A validator's stake", () => {
     expect((await withdrawStake(chain)).paid).to.equal(0n);
     expect((await stakeStatus(chain)).unbonding!.amount).to.equal(400n * TOKEN);
 
+    // A validator that is started again, to answer for its seals, does not stake what it takes out.
+    const { log, lines } = createLines();
+    await ensureStake(1000n * TOKEN, { chain, log });
+    expect((await stakeStatus(chain)).active).to.equal(600n * TOKEN);
+    expect(lines.join()).to.contain("400 unbond, so nothing is staked beside the 600 that are left");
+
     await pass(UNBONDING_SECONDS);
     expect((await stakeStatus(chain)).unbonding!.secondsLeft).to.equal(0);
     const paid = await withdrawStake(chain);
@@ -63,8 +69,10 @@ describe("A validator's stake", () => {
     expect((await unbond(chain)).active).to.equal(0n);
     expect(await refusal(unbond(chain))).to.equal(`The account ${chain.account} has no active stake to unbond.`);
     await pass(UNBONDING_SECONDS);
+    await ensureStake(10n * TOKEN, { chain, log: network.log, again: true });
+    expect((await stakeStatus(chain)).active).to.equal(10n * TOKEN);
     expect((await withdrawStake(chain)).paid).to.equal(600n * TOKEN);
-    expect(await balance()).to.equal(1000n * TOKEN);
+    expect(await balance()).to.equal(990n * TOKEN);
   });
 
   /** A chain on which this account's unbonding is over, and these seals of it are held. */

@@ -2,9 +2,16 @@ import { Option, type Command } from "commander";
 
 import { refuseAfterLoss } from "../../agents/lost-stake.ts";
 import { formatAmount } from "../../agents/registry.ts";
-import { cancelUnbonding, stakeStatus, unbond, withdrawStake, type StakeStatus } from "../../agents/stake.ts";
+import {
+  cancelUnbonding,
+  ensureStake,
+  stakeStatus,
+  unbond,
+  withdrawStake,
+  type StakeStatus,
+} from "../../agents/stake.ts";
 import type { StorageOptions } from "../../agents/storage.ts";
-import { ensureStake, runValidator } from "../../agents/validator.ts";
+import { runValidator } from "../../agents/validator.ts";
 import {
   addChainOptions,
   addStorageOptions,
@@ -41,7 +48,7 @@ export function register(program: Command, context: Context): void {
     .command("run")
     .description("evaluate candidates, seal and attest results, and answer for what was sealed, until stopped")
     .addOption(amountOption("--stake", "least stake to have; what is missing is staked", "1000"))
-    .option("--stake-again", "stake what is missing also where this account has lost its stake for a false seal")
+    .option("--stake-again", "stake what is missing also where this account has lost its stake, or is taking it out")
     .option(
       "--model-timeout <s>",
       "seconds a candidate's model may take to arrive",
@@ -60,7 +67,7 @@ export function register(program: Command, context: Context): void {
     await using storage = await openFiles(options, session, signal);
     const { store, files } = storage;
     if (options.stakeAgain !== true && options.stake > 0n) await refuseAfterLoss(chain);
-    await ensureStake(options.stake, { chain, log });
+    await ensureStake(options.stake, { chain, log, again: options.stakeAgain });
     log.info({ event: "ready" }, `validating as ${chain.account}`);
     const { challenge, partsBudget, leastSealGain, modelTimeout } = options;
     const modelTimeoutMs = modelTimeout * 1000;
@@ -87,13 +94,14 @@ export function register(program: Command, context: Context): void {
       context.print(options.json, status, describeStake(status));
     });
 
-  stakeCommand("withdraw", "take out the stake whose unbonding is over, and what else is owed to this account").action(
-    async (options: StakeOptions) => {
-      const { chain } = await openSession("validator", options, context);
-      const status = await withdrawStake(chain);
-      context.print(options.json, status, `withdrew ${formatAmount(status.paid)}\n${describeStake(status)}`);
-    },
-  );
+  stakeCommand(
+    "withdraw",
+    "take out the stake whose unbonding is over, and its halves of stakes that others have lost",
+  ).action(async (options: StakeOptions) => {
+    const { chain } = await openSession("validator", options, context);
+    const status = await withdrawStake(chain);
+    context.print(options.json, status, `withdrew ${formatAmount(status.paid)}\n${describeStake(status)}`);
+  });
 }
 
 /** For people; a line each. */
@@ -104,10 +112,13 @@ export function describeStake({ account, active, unbonding, holds, credit }: Sta
     const from = new Date(1000 * readyAt).toISOString();
     const ready = secondsLeft === 0 ? `since ${from}` : `from ${from} on, in ${secondsLeft} s`;
     lines.push(`${formatAmount(amount)} unbond, and can be withdrawn ${ready}`);
+    lines.push(
+      "until it is withdrawn it can be lost: keep a validator running with --stake 0, to answer for its seals",
+    );
   }
   if (holds > 0) {
-    const things = holds === 1 ? "1 candidate that it sealed is" : `${holds} candidates that it sealed are`;
-    lines.push(`no stake can be withdrawn before ${things} decided`);
+    const times = holds === 1 ? "once" : `${holds} times`;
+    lines.push(`held ${times}, for what it sealed and what may yet be challenged; withdraw releases what is over`);
   }
   if (credit > 0n) lines.push(`${formatAmount(credit)} can be withdrawn now`);
   return lines.join("\n");

@@ -20,7 +20,7 @@ import { runChallenger } from "../../../offchain/agents/run-challenger.ts";
 import { createStateFolder } from "../../../offchain/agents/state-folder.ts";
 import { shapeOf } from "../../../offchain/agents/task-descriptor.ts";
 import type { TaskFiles } from "../../../offchain/agents/task-files.ts";
-import { ensureStake } from "../../../offchain/agents/validator.ts";
+import { ensureStake } from "../../../offchain/agents/stake.ts";
 import { unitNames } from "../../../offchain/evaluation/model-parts.ts";
 import { linearLayers } from "../../../offchain/evaluation/shapes.ts";
 import { knowTrace } from "../../../offchain/evaluation/dispute-openings.ts";

@@ -7,7 +7,8 @@
  */
 import { createRegistry, type TaskState } from "../../../offchain/agents/registry.ts";
 import { createTaskFiles } from "../../../offchain/agents/task-files.ts";
-import { ensureStake, runValidator } from "../../../offchain/agents/validator.ts";
+import { ensureStake } from "../../../offchain/agents/stake.ts";
+import { runValidator } from "../../../offchain/agents/validator.ts";
 import { chooseLie, lyingFiles, type Lie } from "../../../offchain/cli/demo/cheat/lie.ts";
 import { evaluateModel } from "../../../offchain/evaluation/evaluate.ts";
 import type { Address } from "../../../offchain/protocol/bytes.ts";
