@@ -6,11 +6,12 @@ import { PonasError } from "../protocol/errors.ts";
 import type { Log } from "../protocol/log.ts";
 import { createRegistry, formatAmount, paying } from "./registry.ts";
 
+const at = ({ deployment }: ChainClient) => ({ abi: validatorStakeAbi, address: deployment.stake }) as const;
+
 /** All that a validator can lose: what is active, and what unbonds. */
 export async function stakeAtRisk(chain: ChainClient, validator: Address): Promise<bigint> {
-  const at = { abi: validatorStakeAbi, address: chain.deployment.stake } as const;
-  const active = await chain.read({ ...at, functionName: "stakeOf", args: [validator] });
-  const [unbonding] = await chain.read({ ...at, functionName: "unbondingOf", args: [validator] });
+  const active = await chain.read({ ...at(chain), functionName: "stakeOf", args: [validator] });
+  const [unbonding] = await chain.read({ ...at(chain), functionName: "unbondingOf", args: [validator] });
   return active + unbonding;
 }
 
@@ -34,13 +35,12 @@ export interface StakeStatus {
 
 export async function stakeStatus(chain: ChainClient): Promise<StakeStatus> {
   const { account } = chain;
-  const at = { abi: validatorStakeAbi, address: chain.deployment.stake } as const;
   const [head, active, [amount, readyAt], holds, credit] = await Promise.all([
     chain.head(),
-    chain.read({ ...at, functionName: "stakeOf", args: [account] }),
-    chain.read({ ...at, functionName: "unbondingOf", args: [account] }),
-    chain.read({ ...at, functionName: "holdsOf", args: [account] }),
-    chain.read({ ...at, functionName: "creditOf", args: [account] }),
+    chain.read({ ...at(chain), functionName: "stakeOf", args: [account] }),
+    chain.read({ ...at(chain), functionName: "unbondingOf", args: [account] }),
+    chain.read({ ...at(chain), functionName: "holdsOf", args: [account] }),
+    chain.read({ ...at(chain), functionName: "creditOf", args: [account] }),
   ]);
   const secondsLeft = Math.max(0, readyAt - Number(head.timestamp));
   return {
@@ -67,10 +67,9 @@ export async function ensureStake(
     log.warn({ event: "leaving" }, `${leaving} that are left (--stake-again stakes what is missing)`);
     return;
   }
-  const { stake: address } = chain.deployment;
   await paying(chain, async () => {
-    await createRegistry(chain).approve(address, amount - active);
-    await chain.send({ abi: validatorStakeAbi, address, functionName: "stake", args: [amount - active] });
+    await createRegistry(chain).approve(chain.deployment.stake, amount - active);
+    await chain.send({ ...at(chain), functionName: "stake", args: [amount - active] });
   });
   log.info({ event: "stake", amount: String(amount) }, `staked ${formatAmount(amount)}`);
 }
@@ -90,8 +89,7 @@ export async function unbond(chain: ChainClient, amount?: bigint): Promise<Stake
       const has = `The account ${chain.account} has ${formatAmount(active)} of active stake`;
       throw new PonasError("funds", `${has}, less than ${formatAmount(wanted)}.`);
     }
-    const at = { abi: validatorStakeAbi, address: chain.deployment.stake } as const;
-    await chain.send({ ...at, functionName: "beginUnbonding", args: [wanted] });
+    await chain.send({ ...at(chain), functionName: "beginUnbonding", args: [wanted] });
     return stakeStatus(chain);
   });
 }
@@ -101,8 +99,7 @@ export async function cancelUnbonding(chain: ChainClient): Promise<StakeStatus> 
   return paying(chain, async () => {
     const { unbonding } = await stakeStatus(chain);
     if (unbonding === null) throw new PonasError("bad-input", `The account ${chain.account} has nothing unbonding.`);
-    const at = { abi: validatorStakeAbi, address: chain.deployment.stake } as const;
-    await chain.send({ ...at, functionName: "cancelUnbonding", args: [] });
+    await chain.send({ ...at(chain), functionName: "cancelUnbonding", args: [] });
     return stakeStatus(chain);
   });
 }
@@ -118,37 +115,33 @@ const asArguments = ({ taskId, participant, validator }: SealPlace) => [taskId, 
 
 /** Whether a validator has stake that unbonds, and is not held for that seal. */
 export async function isLeaving(chain: ChainClient, seal: SealPlace): Promise<boolean> {
-  const at = { abi: validatorStakeAbi, address: chain.deployment.stake } as const;
-  const [unbonding] = await chain.read({ ...at, functionName: "unbondingOf", args: [seal.validator] });
-  return unbonding > 0n && !(await chain.read({ ...at, functionName: "isSealHeld", args: asArguments(seal) }));
+  const [unbonding] = await chain.read({ ...at(chain), functionName: "unbondingOf", args: [seal.validator] });
+  return unbonding > 0n && !(await chain.read({ ...at(chain), functionName: "isSealHeld", args: asArguments(seal) }));
 }
 
 /** Keeps the stake of a seal's validator as long as that seal may be challenged. Where somebody else did, nothing is done. */
 export async function holdSeal(chain: ChainClient, seal: SealPlace): Promise<void> {
-  const at = { abi: validatorStakeAbi, address: chain.deployment.stake } as const;
   try {
-    await chain.send({ ...at, functionName: "holdSeal", args: asArguments(seal) });
+    await chain.send({ ...at(chain), functionName: "holdSeal", args: asArguments(seal) });
   } catch (error) {
     if (!(error instanceof PonasError && error.code === "reverted")) throw error;
-    if (!(await chain.read({ ...at, functionName: "isSealHeld", args: asArguments(seal) }))) throw error;
+    if (!(await chain.read({ ...at(chain), functionName: "isSealHeld", args: asArguments(seal) }))) throw error;
   }
 }
 
 /** Releases this account's seals that are held and can be challenged no more. */
 async function releaseSeals(chain: ChainClient): Promise<void> {
-  const { stake: address, fromBlock } = chain.deployment;
-  const at = { abi: validatorStakeAbi, address } as const;
   const held = await chain.client.getContractEvents({
-    ...at,
+    ...at(chain),
     eventName: "SealHeld",
     args: { validator: chain.account },
-    fromBlock: BigInt(fromBlock),
+    fromBlock: BigInt(chain.deployment.fromBlock),
   });
   for (const { args } of held) {
     const seal = args as SealPlace;
-    if (!(await chain.read({ ...at, functionName: "isSealHeld", args: asArguments(seal) }))) continue;
+    if (!(await chain.read({ ...at(chain), functionName: "isSealHeld", args: asArguments(seal) }))) continue;
     try {
-      await chain.send({ ...at, functionName: "releaseSeal", args: asArguments(seal) });
+      await chain.send({ ...at(chain), functionName: "releaseSeal", args: asArguments(seal) });
     } catch (error) {
       if (!(error instanceof PonasError && error.code === "reverted")) throw error; // it may be challenged yet
     }
@@ -162,23 +155,26 @@ async function releaseSeals(chain: ChainClient): Promise<void> {
  */
 export async function withdrawStake(chain: ChainClient): Promise<StakeStatus & { readonly paid: bigint }> {
   return paying(chain, async () => {
-    const at = { abi: validatorStakeAbi, address: chain.deployment.stake } as const;
     const { unbonding, holds } = await stakeStatus(chain);
     const isReady = unbonding !== null && unbonding.secondsLeft === 0;
     if (isReady && holds > 0) await releaseSeals(chain);
     if (isReady && (holds === 0 || (await stakeStatus(chain)).holds === 0))
-      await chain.send({ ...at, functionName: "finishUnbonding", args: [] });
-    const paid = await chain.read({ ...at, functionName: "creditOf", args: [chain.account] });
-    if (paid > 0n) await chain.send({ ...at, functionName: "withdraw", args: [] });
+      await chain.send({ ...at(chain), functionName: "finishUnbonding", args: [] });
+    const paid = await withdrawCredit(chain);
     return { ...(await stakeStatus(chain)), paid };
   });
 }
 
 /** Withdraws this account's halves of stakes that others have lost, if there are any. */
 export async function collectLostStakes(chain: ChainClient, log: Log): Promise<void> {
-  const at = { abi: validatorStakeAbi, address: chain.deployment.stake } as const;
-  const credit = await chain.read({ ...at, functionName: "creditOf", args: [chain.account] });
+  const credit = await withdrawCredit(chain);
   if (credit === 0n) return;
-  await chain.send({ ...at, functionName: "withdraw", args: [] });
   log.info({ event: "withdraw-credit", amount: String(credit) }, `withdrew ${formatAmount(credit)} of lost stakes`);
+}
+
+/** @returns what was withdrawn, in units of the asset */
+async function withdrawCredit(chain: ChainClient): Promise<bigint> {
+  const credit = await chain.read({ ...at(chain), functionName: "creditOf", args: [chain.account] });
+  if (credit > 0n) await chain.send({ ...at(chain), functionName: "withdraw", args: [] });
+  return credit;
 }

@@ -6,7 +6,7 @@ import type { Architecture, Layer } from "../../offchain/protocol/architecture.t
 import { createRandom, type Random } from "../../offchain/protocol/random.ts";
 import { blockSizeOf, type BlockSize } from "../../offchain/training/blocked-convolution.ts";
 import { createOnnxEngine } from "../../offchain/training/onnx-engine.ts";
-import { linearFormats } from "../../offchain/training/parameters.ts";
+import { linearFormats, type LinearParameters } from "../../offchain/training/parameters.ts";
 import { dropoutWidth, piecesOf } from "../../offchain/training/step-graph.ts";
 import { floatLoss, type DoubleParameters } from "./float-network.ts";
 import { graphGradients, type Gradients } from "./gradients.ts";
@@ -132,6 +132,27 @@ async function gradientError(architecture: Architecture, seed: number, dropout =
   return worst;
 }
 
+/** A step of four random samples on random parameters. */
+function fourSamples(architecture: Architecture, seed: string) {
+  const random = createRandom(seed);
+  const size = architecture.input.reduce((a, b) => a * b, 1);
+  return {
+    architecture,
+    parameters: randomParameters(architecture, random),
+    pixels: Uint8Array.from({ length: 4 * size }, () => random.integer(256)),
+    labels: Uint8Array.of(0, 1, 2, 3),
+    settings: SETTINGS,
+  };
+}
+
+/** {@link randomParameters} as trainers take them. */
+function initialOf(architecture: Architecture, random: Random): LinearParameters[] {
+  return randomParameters(architecture, random).map(({ weights, bias }) => ({
+    weights: Float32Array.from(weights),
+    bias: Float32Array.from(bias),
+  }));
+}
+
 /** Whether both have the same predictions, losses and gradients, up to a share of each tensor's largest. */
 function expectSame(expected: Gradients, found: Gradients, tolerance: number): void {
   expect(found.predictions).to.deep.equal(expected.predictions);
@@ -243,16 +264,7 @@ describe("convolutions on the blocked layout", () => {
   for (const [name, architecture] of Object.entries(cases)) {
     for (const rounding of [true, false]) {
       it(`${name} give the same loss and gradients, ${rounding ? "rounded" : "unrounded"}`, async () => {
-        const random = createRandom(name);
-        const size = architecture.input.reduce((a, b) => a * b, 1);
-        const request = {
-          architecture,
-          parameters: randomParameters(architecture, random),
-          pixels: Uint8Array.from({ length: 4 * size }, () => random.integer(256)),
-          labels: Uint8Array.of(0, 1, 2, 3),
-          settings: SETTINGS,
-          rounding,
-        };
+        const request = { ...fourSamples(architecture, name), rounding };
         expectSame(await graphGradients(request), await graphGradients({ ...request, blockSize }), 1e-4);
       });
     }
@@ -314,16 +326,7 @@ describe("max-pools", () => {
   };
   for (const [name, architecture] of Object.entries(cases)) {
     it(`${name} send gradients where comparing all values of a window sends them`, async () => {
-      const random = createRandom(name);
-      const size = architecture.input.reduce((a, b) => a * b, 1);
-      const request = {
-        architecture,
-        parameters: randomParameters(architecture, random),
-        pixels: Uint8Array.from({ length: 4 * size }, () => random.integer(256)),
-        labels: Uint8Array.of(0, 1, 2, 3),
-        settings: SETTINGS,
-        rounding: true,
-      };
+      const request = { ...fourSamples(architecture, name), rounding: true };
       expect(await graphGradients(request)).to.deep.equal(await graphGradients({ ...request, poolGradient: "mask" }));
     });
   }
@@ -336,10 +339,7 @@ describe("a training step", () => {
     for (const name of ["onnx", "onnx-web"] as const) {
       const engine = createOnnxEngine(name);
       const pooled = network([7, 7, 1], [{ poolSize: 2 }, { poolSize: 3 }]);
-      const initial = randomParameters(pooled, createRandom(6)).map(({ weights, bias }) => ({
-        weights: Float32Array.from(weights),
-        bias: Float32Array.from(bias),
-      }));
+      const initial = initialOf(pooled, createRandom(6));
       initial[0]!.weights.fill(NaN);
       initial[1]!.bias[0] = Infinity;
       const trainer = await engine.createTrainer({ architecture: pooled, batch: 2, initial, settings: SETTINGS });
@@ -354,10 +354,7 @@ describe("a training step", () => {
   it("keeps weights within their format's range, however large the learning rate", async () => {
     const engine = createOnnxEngine();
     const random = createRandom(4);
-    const initial = randomParameters(architecture, random).map(({ weights, bias }) => ({
-      weights: Float32Array.from(weights),
-      bias: Float32Array.from(bias),
-    }));
+    const initial = initialOf(architecture, random);
     const trainer = await engine.createTrainer({ architecture, batch: 2, initial, settings: SETTINGS });
     const pixels = Uint8Array.from({ length: 2 * 36 }, () => random.integer(256));
     for (let i = 0; i < 3; i++) await trainer.step({ pixels, labels: Uint8Array.of(1, 4), learningRate: 10 });
@@ -375,10 +372,7 @@ describe("a training step", () => {
     const engine = createOnnxEngine();
     const random = createRandom(5);
     const wide = network([5, 4, 3], [{ kernelHeight: 2 }, { filters: 3 }]);
-    const initial = randomParameters(wide, random).map(({ weights, bias }) => ({
-      weights: Float32Array.from(weights),
-      bias: Float32Array.from(bias),
-    }));
+    const initial = initialOf(wide, random);
     const trainer = await engine.createTrainer({ architecture: wide, batch: 1, initial, settings: SETTINGS });
     await trainer.step({ pixels: new Uint8Array(60).fill(100), labels: Uint8Array.of(2), learningRate: 0 });
     expect(await trainer.parameters()).to.deep.equal(initial);
